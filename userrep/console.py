@@ -1,0 +1,201 @@
+"""The one place that prints: notes, tables, errors, progress and the JSON answer."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from userrep.errors import UserRepError
+from userrep.files import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
+PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
+
+_json = False
+
+
+def use_json(on: bool) -> None:
+    """Keep stdout for the one JSON object; everything else goes to stderr."""
+    global _json
+    _json = on
+
+
+def _console(*, stderr: bool) -> "Console":
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PLAIN_WIDTH
+    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
+
+
+def note(text: str) -> None:
+    """Print a line of information."""
+    _console(stderr=_json).print(text, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Print a line on stderr that a user should read."""
+    _console(stderr=True).print(f"warning: {text}", style="yellow", soft_wrap=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print `rows` under `columns`; numbers are right-aligned, floats shown with four digits."""
+    from rich import box
+    from rich.table import Table
+
+    cells = [list(row) for row in rows]
+    view = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for index, name in enumerate(columns):
+        numeric = bool(cells) and all(isinstance(row[index], (int, float, type(None))) for row in cells)
+        view.add_column(name, justify="right" if numeric else "left")
+    for row in cells:
+        view.add_row(*(_cell(value) for value in row))
+    _console(stderr=_json).print(view)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def show_error(error: UserRepError) -> None:
+    """Print one line of cause and one of remedy, and with --json the error object on stdout."""
+    console = _console(stderr=True)
+    console.print(f"error: {_one_line(error.message)}", style="red", soft_wrap=True)
+    if error.hint:
+        console.print(f"  try: {_one_line(error.hint)}", soft_wrap=True)
+    if _json:
+        emit_json({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def emit_json(answer: Any) -> None:
+    """Write one JSON object, on one line, to stdout; NaN becomes null."""
+    sys.stdout.write(json.dumps(plain(answer), ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+class Progress(Protocol):
+    """What `progress` yields."""
+
+    def advance(self, amount: float = 1) -> None:
+        """Count `amount` units as done."""
+
+    def describe(self, text: str) -> None:
+        """Replace the description."""
+
+
+class TrainingProgress(Protocol):
+    """What `training_progress` yields."""
+
+    def update(self, step: int, **fields: Any) -> None:
+        """Show `step` as done beside named values (loss, metric, seq_s ...)."""
+
+
+@contextmanager
+def progress(description: str, total: float | None = None, unit: str = "") -> Iterator[Progress]:
+    """Show how far some work is; `unit="B"` counts bytes, `total=None` shows no end."""
+    if sys.stderr.isatty():
+        with _Bar(description, total, unit) as bar:
+            yield bar
+    else:
+        yield _Lines(description, total, unit)
+
+
+@contextmanager
+def training_progress(total_steps: int, description: str = "training") -> Iterator[TrainingProgress]:
+    """Show step, named values and the time left of a training."""
+    if sys.stderr.isatty():
+        with _Bar(description, total_steps, "steps") as bar:
+            yield bar
+    else:
+        yield _Lines(description, total_steps, "steps")
+
+
+def _fields(fields: dict[str, Any]) -> str:
+    return "  ".join(f"{name.replace('seq_s', 'seq/s')} {_field(value)}" for name, value in fields.items())
+
+
+def _field(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.4f}"
+
+
+class _Bar:
+    """A rich progress bar on stderr."""
+
+    def __init__(self, description: str, total: float | None, unit: str) -> None:
+        from rich import progress as rich
+
+        count = rich.DownloadColumn() if unit == "B" else rich.MofNCompleteColumn()
+        columns = (
+            rich.TextColumn("{task.description}", markup=False),
+            rich.BarColumn(bar_width=24),
+            count,
+            rich.TextColumn("{task.fields[shown]}", markup=False),
+            rich.TimeRemainingColumn(),
+        )
+        self._rich = rich.Progress(
+            *columns, console=_console(stderr=True), transient=True, refresh_per_second=5
+        )
+        self._task = self._rich.add_task(description, total=total, shown="")
+
+    def __enter__(self) -> "_Bar":
+        self._rich.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rich.stop()
+
+    def advance(self, amount: float = 1) -> None:
+        self._rich.update(self._task, advance=amount)
+
+    def describe(self, text: str) -> None:
+        self._rich.update(self._task, description=text)
+
+    def update(self, step: int, **fields: Any) -> None:
+        self._rich.update(self._task, completed=step, shown=_fields(fields))
+
+
+class _Lines:
+    """A line on stderr every few seconds, for logs and pipes."""
+
+    def __init__(self, description: str, total: float | None, unit: str) -> None:
+        self._description, self._total, self._unit = description, total, unit
+        self._done = 0.0
+        self._next = time.monotonic() + PLAIN_SECONDS
+
+    def advance(self, amount: float = 1) -> None:
+        self._done += amount
+        self._tell("")
+
+    def describe(self, text: str) -> None:
+        self._description = text
+
+    def update(self, step: int, **fields: Any) -> None:
+        self._done = step
+        if time.monotonic() >= self._next:
+            self._tell("  " + _fields(fields))
+
+    def _tell(self, suffix: str) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + PLAIN_SECONDS
+        total = f"/{self._total:,.0f}" if self._total else ""
+        line = f"{self._description}: {self._done:,.0f}{total} {self._unit}{suffix}"
+        print(line.rstrip(), file=sys.stderr, flush=True)

@@ -1,0 +1,163 @@
+"""Files written whole or not at all, with hashes of what they hold."""
+
+import errno
+import hashlib
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from userrep.errors import DataError
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space, or write elsewhere with --data-dir or --run, then run it again",
+    errno.EDQUOT: "free some of your quota, or write elsewhere with --data-dir or --run",
+    errno.EACCES: "give yourself write permission there, or write elsewhere with --data-dir or --run",
+    errno.EPERM: "give yourself write permission there, or write elsewhere with --data-dir or --run",
+    errno.EROFS: "the file system is read-only: write elsewhere with --data-dir or --run",
+    errno.ENOTDIR: "part of that path is a file: name another place with --data-dir or --run",
+    errno.EEXIST: "part of that path is a file: name another place with --data-dir or --run",
+    errno.EISDIR: "that path is a folder: name a file",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EFBIG: "the file is larger than this file system or its limits allow: write elsewhere",
+    errno.EIO: "the device reported an input/output error: check it, or write elsewhere",
+}
+
+
+@contextmanager
+def explaining_write_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a missing permission into a DataError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        raise DataError(f"cannot write {path}: {os.strerror(error.errno)}", _REMEDIES[error.errno]) from error
+    except Exception as error:  # safetensors, torch and polars wrap the system's error in their own classes
+        if not _is_full_disk(error):
+            raise
+        raise DataError(f"cannot write {path}: no space left on device", _REMEDIES[errno.ENOSPC]) from error
+
+
+def _is_full_disk(error: Exception) -> bool:
+    text = str(error).lower()
+    signs = ("no space left", "os error 28", "file write failed", "unexpected pos")
+    return any(sign in text for sign in signs)
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that takes its place, flushed to disk, when the block succeeds.
+
+    The folder is made. On any error the temporary file is removed and `path` is as it was.
+    The temporary name keeps the suffix (`numpy.save` adds one where it is missing).
+
+    Raises:
+        DataError: the disk is full, read-only or not ours to write.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.tmp{target.suffix}")
+    with explaining_write_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, target)
+            _flush(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that a killed `replacing` left in `folder`."""
+    for leftover in folder.glob(".*.tmp*"):
+        leftover.unlink(missing_ok=True)
+
+
+def plain(value: Any) -> Any:
+    """Reduce `value` to what JSON can say: arrays, paths and tuples unwrapped, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
+    if isinstance(value, Path):
+        return str(value)
+    if not isinstance(value, (str, bytes)) and hasattr(value, "tolist"):  # numpy and torch scalars and arrays
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file; raise DataError where it is missing or damaged."""
+    try:
+        return json.loads(_read_text(Path(path)))
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON: {error}", "it may be damaged: make it again") from error
+
+
+def write_yaml(path: Path | str, value: Any) -> None:
+    """Write `value` as YAML in the order given, atomically."""
+    text = yaml.safe_dump(plain(value), sort_keys=False, allow_unicode=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_yaml(path: Path | str) -> Any:
+    """Read a YAML file of plain values; raise DataError where it is missing or damaged."""
+    try:
+        return yaml.safe_load(_read_text(Path(path)))
+    except yaml.YAMLError as error:
+        cause = " ".join(str(error).split())
+        raise DataError(f"{path} is not valid YAML: {cause}", "it may be damaged: make it again") from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        cause = f"{path} is not UTF-8 text (byte {error.start})"
+        raise DataError(cause, "it may be damaged: make it again") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path | str, error: OSError) -> DataError:
+    return DataError(f"cannot read {path}: {error.strerror}", "check the path and its permissions")
+
+
+def sha256_of(path: Path | str) -> str:
+    """Return the sha256 of a file as hex digits."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def digest(value: Any) -> str:
+    """Return the sha256 (hex) of the canonical JSON of `value`: key order does not matter, values do."""
+    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""One verb of the command line a file: each composes its config, does the work, returns its answer."""
