@@ -1,0 +1,60 @@
+"""What a data set is: its description, where it can be had, and how its raw files become events."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from userrep.build import Component
+from userrep.datasets.sources import Source
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Events:
+    """What a reader returns: who met which item when, and what is known of users and items.
+
+    frame: columns user str, item str, time int64|null (seconds), rating float|null, domain str, row int
+        (the order in the raw file).
+    users: column user and one str|null column a label; users without labels may be absent.
+    item_text: columns item, text; empty where a source has no titles.
+    """
+
+    frame: "pl.LazyFrame"
+    users: "pl.DataFrame"
+    item_text: "pl.DataFrame"
+
+
+@dataclass(kw_only=True)
+class Dataset(Component):
+    """A data set as its yaml in conf/dataset describes it; a subclass reads its raw files.
+
+    sources are tried in order by `userrep download`; an empty list means that the events are generated.
+    licence is a short text that is printed; accept makes the user agree to it with --accept-licence.
+    labels names the user columns that classification tasks predict; tasks names conf/task files, the default first.
+    ties orders events of one user and one second: as in the raw file, or at random by ties_seed.
+    """
+
+    name: str
+    title: str = ""
+    licence: str = ""
+    citation: str = ""
+    accept: bool = False
+    sources: list[Source] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    ties: Literal["file", "random"] = "file"
+    ties_seed: int = 0
+    min_user_events: int = 1
+    min_item_events: int = 1
+
+    @abstractmethod
+    def events(self, raw_dir: Path) -> Events:
+        """Read the events below raw_dir (<data_dir>/raw/<name>).
+
+        Raises:
+            DataError: a file is missing, empty or damaged; the message names it, and the line if it is one.
+        """
+        raise NotImplementedError

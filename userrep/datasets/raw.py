@@ -1,0 +1,53 @@
+"""The folder that keeps the raw files of one data set, and the record of where they came from."""
+
+from pathlib import Path
+from typing import Any
+
+from userrep.datasets.archive import extract
+from userrep.datasets.sources import Source
+from userrep.errors import DataError
+from userrep.files import read_json, sha256_of, write_json
+
+RECORD = "source.json"
+
+
+def raw_path(data_dir: Path, name: str) -> Path:
+    """Return where the raw files of the data set `name` are kept."""
+    return data_dir / "raw" / name
+
+
+def layout_of(folder: Path) -> str:
+    """Return the layout of the files in `folder`: "official" or "atomic".
+
+    Raises:
+        DataError: nothing was downloaded there, or a file has changed since.
+    """
+    record = intact(folder)
+    if record is None:
+        found = "a file was removed or changed" if (folder / RECORD).exists() else "there are no raw files"
+        raise DataError(f"{found} in {folder}", f"userrep download {folder.name}")
+    return str(record["layout"])
+
+
+def intact(folder: Path) -> dict[str, Any] | None:
+    """Return the record of `folder` where every file still has its recorded sha256, else None."""
+    try:
+        record: dict[str, Any] = read_json(folder / RECORD)
+        whole = all(sha256_of(folder / name) == file["sha256"] for name, file in record["files"].items())
+    except (DataError, KeyError, TypeError, AttributeError):
+        return None
+    return record if whole else None
+
+
+def install(archive: Path, source: Source, folder: Path, *, verified: bool) -> dict[str, Any]:
+    """Take the members of `source` out of `archive` into `folder`; the record comes last and is returned.
+
+    Raises:
+        BadArchive: it is damaged or hostile; if a file was replaced before that, the old record no longer holds.
+        DataError: `folder` cannot be written.
+    """
+    files = extract(archive, source.members, folder, source.unpacked_limit)
+    packed = {"bytes": archive.stat().st_size, "sha256": sha256_of(archive), "verified": verified}
+    record = {"format": 1, "source": source.label, "layout": source.layout, "archive": packed, "files": files}
+    write_json(folder / RECORD, record)
+    return record

