@@ -101,7 +101,7 @@ def _resolve(target: Any, at: str) -> Callable[..., Any]:
     if not (isinstance(found, type) and issubclass(found, Component) and _full_name(found) == target):
         raise ConfigError(
             f"{place} is {target!r}, which may not be built from a config",
-            f"name a userrep component by the module that defines it, or one of: {', '.join(sorted(ALLOWED))}",
+            f"name a component of userrep by the module that defines it, or: {', '.join(sorted(ALLOWED))}",
         )
     return found
 

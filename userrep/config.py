@@ -1,0 +1,262 @@
+"""The config of a command: composed from `conf/`, resolved to plain values, checked to the last key."""
+
+import re
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from userrep.build import check
+from userrep.errors import ConfigError, UsageError, suggest
+from userrep.groups import GROUPS, OPTIONAL, VERBS, Verb, choices, complete, conf_dir
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+__all__ = ["choices", "complete", "compose", "conf_dir", "flag_overrides"]
+
+_lock = threading.Lock()  # Hydra keeps its state in globals
+_overlay: Path | None = None
+_plugin_registered = False
+
+
+def compose(verb: str, overrides: Sequence[str] = (), config_dir: Path | None = None) -> dict[str, Any]:
+    """Compose the config of `verb`: `seed`, one node a section that the verb uses, and the `choices` made.
+
+    An optional section that was not chosen is None. `config_dir` holds yaml files that add to `conf/` or stand
+    in front of a file of the same name.
+
+    Raises:
+        ConfigError: a key, a choice or a value is unknown, of the wrong type, or may not be built.
+    """
+    known = VERBS[verb]
+    _check_config_dir(config_dir)
+    parsed = [_checked(_parse(text), verb, config_dir) for text in overrides]
+    config, chosen = _compose_with(parsed, known, config_dir)
+    _check_sections(config, known)
+    kept: dict[str, Any] = {"seed": _seed(config.get("seed", 0))}
+    kept |= {name: config.get(name) for name in known.uses}
+    for name in known.uses:
+        check(kept[name], name)
+    return kept | {"choices": {name: chosen[name] for name in known.uses if chosen.get(name)}}
+
+
+def flag_overrides(overrides: Sequence[str], **flags: object) -> tuple[str, ...]:
+    """Fold flags such as `dataset="ml-1m"` into the overrides; None means that the flag was not given.
+
+    Raises:
+        UsageError: a flag and an override of the same key disagree.
+    """
+    folded = list(overrides)
+    for key, value in flags.items():
+        if value is None:
+            continue
+        given = [text.partition("=")[2] for text in overrides if text.partition("=")[0].lstrip("+") == key]
+        if any(other != str(value) for other in given):
+            raise UsageError(f"--{key} {value} and {key}={given[0]} disagree", "give one of the two")
+        if not given:
+            folded.append(f"{key}={value}")
+    return tuple(folded)
+
+
+def _check_config_dir(config_dir: Path | None) -> None:
+    if config_dir is None:
+        return
+    if not config_dir.is_dir():
+        raise ConfigError(f"--config-dir {config_dir} is no folder", "name a folder laid out like conf/")
+    if not any((config_dir / name).exists() for name in (*GROUPS, "config.yaml")):
+        raise ConfigError(
+            f"--config-dir {config_dir} holds no config group",
+            f"lay it out like conf/, with one or more of: {', '.join(GROUPS)}",
+        )
+
+
+def _parse(text: str) -> "Override":
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        cause = f"cannot read the override {text!r}: {_first_line(error)}"
+        raise ConfigError(cause, "write key=value, quoted where the value has spaces or commas") from error
+    if override.is_sweep_override():
+        raise ConfigError(f"{text} asks for several runs", f"give one value; run once for each of {text!r}")
+    return override
+
+
+def _checked(override: "Override", verb: str, config_dir: Path | None) -> "Override":
+    """Return the override if its key is one the verb knows and its choice exists."""
+    key, text = override.key_or_group, override.input_line
+    if override.package is not None or "/" in key:
+        raise ConfigError(f"{text}: packages and nested groups are not used here", "write group=choice")
+    root = key.partition(".")[0]
+    known = ("seed", *GROUPS)
+    if root not in known:
+        raise ConfigError(f"unknown key {root!r} in {text!r}", suggest(root, known))
+    uses = VERBS[verb].uses
+    if root in GROUPS and root not in (*uses, "experiment"):
+        raise ConfigError(f"{verb} does not use {root!r}", f"leave {text!r} out; it uses: {', '.join(uses)}")
+    if key in GROUPS and not override.is_delete():
+        _check_choice(key, override.value(), config_dir)
+    return override
+
+
+def _check_choice(group: str, value: Any, config_dir: Path | None) -> None:
+    if value is None and group in OPTIONAL:
+        return
+    found = choices(group, config_dir)
+    if str(value) not in found:
+        raise ConfigError(f"unknown {group} {value!r}", suggest(str(value), found))
+
+
+def _compose_with(
+    overrides: list["Override"], verb: Verb, config_dir: Path | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Compose with the user's overrides, the verb's own choices standing in where nobody chose."""
+    from hydra.errors import ConfigCompositionException
+
+    groups = [_plain(override) for override in overrides if override.key_or_group in GROUPS]
+    keys = [override for override in overrides if override.key_or_group not in GROUPS]
+    groups += _verb_choices(groups, verb, config_dir)
+    added = any(override.is_add() or override.is_force_add() for override in keys)
+    if not added:
+        try:
+            return _compose([*groups, *map(_plain, keys)], config_dir)
+        except ConfigError as error:
+            if not isinstance(error.__cause__, ConfigCompositionException):
+                raise
+    base, _ = _compose(groups, config_dir)
+    return _compose([*groups, *(_admitted(override, base) for override in keys)], config_dir)
+
+
+def _verb_choices(groups: list[str], verb: Verb, config_dir: Path | None) -> list[str]:
+    given = {text.lstrip("~").partition("=")[0] for text in groups}
+    wanted = {group: choice for group, choice in verb.choices.items() if group not in given}
+    if wanted and "experiment" in given:  # what an experiment chose stays
+        _, without = _compose([text for text in groups if not text.startswith("experiment=")], config_dir)
+        _, chosen = _compose(groups, config_dir)
+        wanted = {
+            group: choice for group, choice in wanted.items() if chosen.get(group) == without.get(group)
+        }
+    return [f"{group}={choice}" for group, choice in wanted.items()]
+
+
+def _plain(override: "Override") -> str:
+    text = override.input_line or ""
+    return text if override.is_delete() else text.lstrip("+")
+
+
+def _admitted(override: "Override", base: Mapping[str, Any]) -> str:
+    """Let a key be set that the yaml leaves out if its node has a `_target_`: `check` knows what that takes."""
+    *path, last = override.key_or_group.split(".")
+    parent: Any = base
+    for depth, part in enumerate(path):
+        if not isinstance(parent, Mapping) or part not in parent:
+            _refuse_key(".".join(path[: depth + 1]), part, parent)
+        parent = parent[part]
+    if isinstance(parent, Mapping) and last in parent:
+        return _plain(override)
+    if not isinstance(parent, Mapping) or "_target_" not in parent or override.is_delete():
+        _refuse_key(override.key_or_group, last, parent)
+    return f"++{_plain(override)}"
+
+
+def _refuse_key(key: str, part: str, parent: Any) -> None:
+    known = [str(name) for name in parent if name != "_target_"] if isinstance(parent, Mapping) else []
+    raise ConfigError(f"unknown key {key!r}", suggest(part, known))
+
+
+def _compose(overrides: Iterable[str], config_dir: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Call Hydra, once and alone; return the resolved config and the choice made in each group."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    global _overlay
+    version = {"version_base": "1.3"} if hydra.__version__ < "1.4" else {}
+    with _lock:
+        _register_overlay()
+        _overlay = config_dir
+        GlobalHydra.instance().clear()
+        try:
+            with hydra.initialize_config_dir(str(conf_dir()), **version):
+                composed = hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
+            chosen = dict(composed.hydra.runtime.choices)
+            return _resolved(composed), chosen
+        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+            raise ConfigError(_first_line(error), "see conf/ for the groups and their keys") from error
+        finally:
+            _overlay = None
+            GlobalHydra.instance().clear()
+
+
+def _register_overlay() -> None:
+    """Teach Hydra to look into the user's folder first; its own search path option cannot shadow a file."""
+    global _plugin_registered
+    if _plugin_registered:
+        return
+    from hydra.core.config_search_path import ConfigSearchPath
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    class Overlay(SearchPathPlugin):
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            if _overlay is not None:
+                search_path.prepend("userrep-config-dir", f"file://{_overlay.resolve()}")
+
+    Plugins.instance().register(Overlay)
+    _plugin_registered = True
+
+
+def _resolved(composed: "DictConfig") -> dict[str, Any]:
+    from omegaconf import OmegaConf, open_dict
+
+    with open_dict(composed):
+        del composed["hydra"]
+    _refuse_resolvers(OmegaConf.to_container(composed, resolve=False), "")
+    resolved = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+_REFERENCE = re.compile(r"\$\{[A-Za-z_][\w.\-]*\}")
+
+
+def _refuse_resolvers(value: Any, at: str) -> None:
+    """Allow `${a.b}` and nothing that computes: no environment, no clock, no functions."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _refuse_resolvers(item, f"{at}.{key}" if at else str(key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_resolvers(item, f"{at}.{index}")
+    elif isinstance(value, str) and "${" in _REFERENCE.sub("", value):
+        raise ConfigError(
+            f"{at} is {value!r}", "only references to other keys are allowed, such as ${model.width}"
+        )
+
+
+def _check_sections(config: Mapping[str, Any], verb: Verb) -> None:
+    for name in config:
+        if name not in ("seed", *GROUPS):
+            raise ConfigError(f"unknown key {name!r}", suggest(name, ("seed", *GROUPS)))
+    for name in verb.uses:
+        node = config.get(name)
+        if node is None and name in OPTIONAL:
+            continue
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            raise ConfigError(f"no {name} was chosen", f"choose from: {', '.join(choices(name))}")
+
+
+def _seed(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ConfigError(f"seed is {value!r}", "give a whole number of at least 0")
+    return value
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

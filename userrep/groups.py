@@ -1,0 +1,58 @@
+"""The config groups: which verb uses which, where their yaml files lie, what may be chosen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+GROUPS = ("dataset", "model", "objective", "method", "task", "protocol", "trainer", "baseline", "experiment")
+OPTIONAL = ("task", "baseline", "experiment")
+
+
+@dataclass(frozen=True)
+class Verb:
+    """The config sections a verb uses, and its choices where they are not those of config.yaml."""
+
+    uses: tuple[str, ...]
+    choices: Mapping[str, str] = field(default_factory=dict)
+
+
+VERBS: Mapping[str, Verb] = {
+    "download": Verb(("dataset",)),
+    "preprocess": Verb(("dataset",)),
+    "pretrain": Verb(("dataset", "model", "objective", "protocol", "trainer")),
+    "transfer": Verb(("dataset", "method", "task", "protocol", "trainer"), {"trainer": "transfer"}),
+    "prune": Verb(("dataset", "method", "protocol", "trainer"), {"trainer": "prune", "method": "prune"}),
+    "baseline": Verb(("dataset", "task", "protocol", "baseline")),
+    "import": Verb(("dataset", "model", "objective", "protocol")),
+}
+
+
+def conf_dir() -> Path:
+    """Return the folder of the yaml files: inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+def choices(group: str, config_dir: Path | None = None) -> list[str]:
+    """List the yaml files of a config group, the user's own included."""
+    folders = [conf_dir(), *([config_dir] if config_dir else [])]
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+
+
+def complete(incomplete: str, before: Sequence[str] = (), verb: str | None = None) -> list[str]:
+    """Complete an override on the command line by reading file names only.
+
+    bash splits words at `=`: `before` then ends in the key, or in the key and `=`; the answer is the bare value.
+    """
+    groups = (*VERBS[verb].uses, "experiment") if verb and verb in VERBS else GROUPS
+    words = [*before, incomplete]
+    if words[-1:] == ["="] and len(words) > 1:
+        words.append("")
+    if len(words) > 2 and words[-2] == "=" and words[-3] in groups:
+        return [name for name in choices(words[-3]) if name.startswith(words[-1])]
+    key, separator, value = incomplete.partition("=")
+    if separator:
+        found = choices(key) if key in groups else []
+        return [f"{key}={name}" for name in found if name.startswith(value)]
+    return [f"{name}=" for name in (*groups, "seed") if name.startswith(key)]
