@@ -28,8 +28,8 @@ def extract(archive: Path, members: Sequence[str], folder: Path, limit: int) -> 
     All entries are judged before the first byte is written; each file appears whole or not at all.
 
     Raises:
-        BadArchive: no zip, damaged, a member is missing, a link or encrypted, an entry points out of its folder,
-            or the members hold more than `limit` bytes together.
+        BadArchive: no zip, damaged, a member is missing, a link or encrypted, an entry points out of its
+            folder, or the members hold more than `limit` bytes together.
         DataError: `folder` cannot be written.
     """
     try:
@@ -46,8 +46,6 @@ def extract(archive: Path, members: Sequence[str], folder: Path, limit: int) -> 
             }
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise BadArchive(f"{archive} is damaged or no zip archive ({error})", "fetch it again") from error
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {archive}", "check the path") from error
 
 
 def holds(archive: Path, members: Sequence[str]) -> bool:

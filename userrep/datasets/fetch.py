@@ -63,9 +63,7 @@ def fetch(
                 reached = reached or not isinstance(fault, _Unreachable)
                 failures = 1 if out.tell() > held else failures + 1
                 if failures >= (attempts if reached else 1):
-                    raise Unavailable(
-                        f"{fault}, attempt {failures} of {attempts}" if reached else str(fault)
-                    ) from fault
+                    raise Unavailable(f"{fault} (attempt {failures} of {attempts})") from fault
                 delay = pause * 2 ** (failures - 1)
                 console.note(f"{fault}; trying again in {delay:g} s from byte {out.tell():,}")
                 time.sleep(delay)
@@ -80,10 +78,12 @@ def _alone(part: Path) -> Iterator[BinaryIO]:
             try:
                 fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise UsageError(
-                    f"another process is writing {part}", "wait until it has finished"
-                ) from error
-            yield out
+                raise UsageError(f"another process is writing {part}", "wait until it ends") from error
+            try:
+                yield out
+            finally:
+                if not out.tell():  # nothing came: leave nothing
+                    part.unlink()
 
 
 def _empty(out: BinaryIO) -> None:
@@ -115,9 +115,9 @@ def _transfer(url: str, out: BinaryIO, start: int, size: int, timeout: float) ->
 
 
 def _ask(url: str, start: int, timeout: float) -> http.client.HTTPResponse:
-    headers = {"User-Agent": "userrep", "Accept-Encoding": "identity"} | (
-        {"Range": f"bytes={start}-"} if start else {}
-    )
+    headers = {"User-Agent": "userrep", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
     host = _host(url)
     try:
         response: http.client.HTTPResponse = urlopen(Request(url, headers=headers), timeout=timeout)
@@ -131,14 +131,14 @@ def _ask(url: str, start: int, timeout: float) -> http.client.HTTPResponse:
         reason = getattr(error.reason, "strerror", None) or error.reason
         raise _Unreachable(f"cannot reach {host} ({reason})") from error
     except (OSError, http.client.HTTPException) as error:
-        raise _Broken(f"{host} did not answer ({error or type(error).__name__})") from error
+        raise _Broken(f"{host} did not answer ({str(error) or type(error).__name__})") from error
 
 
 def _read(response: http.client.HTTPResponse, most: int) -> bytes:
     try:
         return response.read1(most)
     except (OSError, http.client.HTTPException) as error:
-        raise _Broken(f"the transfer broke off ({error or type(error).__name__})") from error
+        raise _Broken(f"the transfer broke off ({str(error) or type(error).__name__})") from error
 
 
 def _refuse_other_files(

@@ -43,7 +43,7 @@ def install(archive: Path, source: Source, folder: Path, *, verified: bool) -> d
     """Take the members of `source` out of `archive` into `folder`; the record comes last and is returned.
 
     Raises:
-        BadArchive: it is damaged or hostile; if a file was replaced before that, the old record no longer holds.
+        BadArchive: it is damaged or hostile; what was replaced before no longer fits the old record.
         DataError: `folder` cannot be written.
     """
     files = extract(archive, source.members, folder, source.unpacked_limit)
