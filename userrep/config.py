@@ -22,10 +22,10 @@ _plugin_registered = False
 
 
 def compose(verb: str, overrides: Sequence[str] = (), config_dir: Path | None = None) -> dict[str, Any]:
-    """Compose the config of `verb`: `seed`, one node a section that the verb uses, and the `choices` made.
+    """Compose the config of `verb`: `seed`, a node for each section it uses, the `choices` made.
 
-    An optional section that was not chosen is None. `config_dir` holds yaml files that add to `conf/` or stand
-    in front of a file of the same name.
+    An optional section that was not chosen is None. `config_dir` holds yaml files that add to `conf/` or
+    stand in front of a file of the same name.
 
     Raises:
         ConfigError: a key, a choice or a value is unknown, of the wrong type, or may not be built.
@@ -149,7 +149,7 @@ def _plain(override: "Override") -> str:
 
 
 def _admitted(override: "Override", base: Mapping[str, Any]) -> str:
-    """Let a key be set that the yaml leaves out if its node has a `_target_`: `check` knows what that takes."""
+    """Let a key be set that the yaml leaves out if its node has a `_target_`: `check` knows its keys."""
     *path, last = override.key_or_group.split(".")
     parent: Any = base
     for depth, part in enumerate(path):

@@ -43,7 +43,7 @@ def choices(group: str, config_dir: Path | None = None) -> list[str]:
 def complete(incomplete: str, before: Sequence[str] = (), verb: str | None = None) -> list[str]:
     """Complete an override on the command line by reading file names only.
 
-    bash splits words at `=`: `before` then ends in the key, or in the key and `=`; the answer is the bare value.
+    bash splits words at `=`: `before` then ends in the key, or in the key and `=`; the answer is the value.
     """
     groups = (*VERBS[verb].uses, "experiment") if verb and verb in VERBS else GROUPS
     words = [*before, incomplete]

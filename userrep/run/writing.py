@@ -1,0 +1,243 @@
+"""Writing a run: one writer at a time, the same command twice does the work once."""
+
+import errno
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from userrep import console
+from userrep.errors import UsageError
+from userrep.files import explaining_write_errors, sha256_of, sweep, write_json, write_yaml
+from userrep.run import provenance
+from userrep.run.record import (
+    CHECKPOINT,
+    CONFIG,
+    FORMAT,
+    LOCK,
+    LOG,
+    RECORD,
+    WEIGHTS,
+    Run,
+    comparable,
+    config_hash,
+    now,
+    open_run,
+)
+
+_SHOWN = 6  # differing keys named in a message
+
+
+class Session:
+    """A run while this process may write it."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.finished_before = run.finished
+        self._began = time.monotonic()
+        self._seconds_before = float(run.record.get("seconds", 0.0))
+
+    @property
+    def path(self) -> Path:
+        """The folder of the run."""
+        return self.run.path
+
+    @property
+    def partial(self) -> bool:
+        """Whether an earlier attempt left something to go on from."""
+        return any((self.path / name).exists() for name in (CHECKPOINT, LOG))
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all attempts together, as far as they could record it."""
+        return round(self._seconds_before + time.monotonic() - self._began, 3)
+
+    def update(self, **fields: Any) -> None:
+        """Set fields of the run's record, on disk at once."""
+        self.run.record.update(fields, seconds=self.seconds)
+        write_json(self.path / RECORD, self.run.record)
+
+    def finish(self, **fields: Any) -> None:
+        """Record the weights' hash and that the run is whole; then drop the checkpoint."""
+        weights = next((self.path / name for name in WEIGHTS if (self.path / name).exists()), None)
+        if weights:
+            size = weights.stat().st_size
+            fields["weights"] = {"file": weights.name, "sha256": sha256_of(weights), "bytes": size}
+        self.update(**fields, status="finished", finished=now())
+        (self.path / CHECKPOINT).unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(
+    path: Path, *, verb: str, config: Mapping[str, Any], parent: Run | None = None, fresh: bool = False
+) -> Iterator[Session]:
+    """Hold the run at `path` for writing: a new one, the rest of a partial one, or one that is finished.
+
+    A new folder in which nothing came to be is removed when the block fails.
+
+    Raises:
+        UsageError: another process writes it, it has another config, or the folder holds something else.
+        DataError: the folder cannot be written.
+    """
+    path = Path(path)
+    with _locked(path):
+        if fresh:
+            _empty(path)
+        session = Session(_opened(path, verb, config, parent))
+        try:
+            yield session
+        except BaseException:
+            if not session.run.finished:
+                _leave(session)
+            raise
+
+
+def _leave(session: Session) -> None:
+    """Keep what can be gone on from; remove a folder that holds no work."""
+    names = {entry.name for entry in session.path.iterdir()}
+    if names <= {RECORD, CONFIG, LOCK}:
+        shutil.rmtree(session.path, ignore_errors=True)
+        return
+    try:
+        session.update()
+    except Exception as error:  # the cause that is under way matters more
+        console.warn(f"could not record the time spent: {error}")
+
+
+def _opened(path: Path, verb: str, config: Mapping[str, Any], parent: Run | None) -> Run:
+    sweep(path)
+    if (path / RECORD).exists():
+        run = open_run(path)
+        _refuse_other(run, verb, config, parent)
+        if not run.finished:
+            _warn_of_other_torch(run)
+        else:
+            (path / CHECKPOINT).unlink(missing_ok=True)
+        return run
+    foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in (LOCK, CONFIG))
+    if foreign:
+        raise UsageError(f"{path} holds something that is no run: {foreign[0]}", "name a new or empty folder")
+    return _begin(path, verb, config, parent)
+
+
+def _begin(path: Path, verb: str, config: Mapping[str, Any], parent: Run | None) -> Run:
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "verb": verb,
+        "status": "running",
+        "config_hash": config_hash(verb, config, parent),
+        "parent": parent and _reference(parent, path),
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
+        "commit": provenance.commit(),
+        "created": now(),
+        "seconds": 0.0,
+    }
+    write_yaml(path / CONFIG, config)
+    write_json(path / RECORD, record)
+    return Run(path, record)
+
+
+def _reference(parent: Run, path: Path) -> dict[str, Any]:
+    relative = os.path.relpath(parent.path.resolve(), path.resolve())
+    return {"path": relative, "weights_hash": parent.weights_hash}
+
+
+def _refuse_other(run: Run, verb: str, config: Mapping[str, Any], parent: Run | None) -> None:
+    if run.record["config_hash"] == config_hash(verb, config, parent):
+        return
+    base = (run.record.get("parent") or {}).get("weights_hash")
+    old = {"verb": run.verb, "base weights": base, **_dotted(comparable(run.config))}
+    new = {"verb": verb, "base weights": parent and parent.weights_hash, **_dotted(comparable(config))}
+    differing = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    shown = [f"{key} {_short(old.get(key))} -> {_short(new.get(key))}" for key in differing[:_SHOWN]]
+    more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+    raise UsageError(
+        f"{run.path} has another config: {'; '.join(shown)}{more}",
+        "name another folder with --run, or start this one over with --fresh",
+    )
+
+
+def _dotted(node: Any, at: str = "") -> dict[str, Any]:
+    if not isinstance(node, Mapping):
+        return {at: node}
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= _dotted(value, f"{at}.{key}" if at else str(key))
+    return found
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."
+
+
+def _warn_of_other_torch(run: Run) -> None:
+    before, here = run.record.get("versions", {}).get("torch"), provenance.versions().get("torch")
+    if before != here:
+        console.warn(f"{run.path} was begun with torch {before} and goes on with {here}: bits may differ")
+
+
+def _empty(path: Path) -> None:
+    """Remove a run's files; a folder that holds something else is left alone for `_opened` to refuse."""
+    if not (path / RECORD).exists():
+        return
+    with explaining_write_errors(path):
+        for entry in path.iterdir():
+            if entry.name == LOCK:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the one lock of a run; the system lets go of it when a process dies, however it dies."""
+    with explaining_write_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        file = _lock_file(path)
+    try:
+        yield
+    finally:
+        if not any(entry.name != LOCK for entry in path.glob("*")) and path.exists():
+            (path / LOCK).unlink(missing_ok=True)
+            path.rmdir()
+        file.close()
+
+
+def _lock_file(path: Path) -> TextIO:
+    while True:
+        file = (path / LOCK).open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip() or "another"
+            file.close()
+            raise UsageError(
+                f"{path} is being written by process {owner}", "wait for it, stop it, or name another --run"
+            ) from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+            console.warn(f"this file system has no locks: see to it that nothing else writes {path}")
+        if _still_there(file, path):
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            return file
+        file.close()  # its folder was removed by the process that held it before
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def _still_there(file: TextIO, path: Path) -> bool:
+    try:
+        return os.fstat(file.fileno()).st_ino == (path / LOCK).stat().st_ino
+    except FileNotFoundError:
+        return False
