@@ -1,0 +1,83 @@
+"""The method: how a pre-trained encoder is adapted to a task, in one phase or several."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from userrep.build import Component
+from userrep.methods.patch import Patch, StemPatch
+from userrep.methods.surgery import add_low_rank_table, set_readout
+from userrep.models.encoder import Encoder
+from userrep.objectives.objective import Objective
+from userrep.sequences.batches import Batch
+
+Loss = Callable[[Encoder, Objective, Batch, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training with a fresh optimiser.
+
+    trainable  glob patterns over the encoder's parameter names; none trains the objective's heads alone
+    begin      changes the encoder before the first step, and again, before the checkpoint is read, on resume
+    epochs     as the trainer says where None; 0 only changes and measures
+    loss       the phase's own loss where None does not mean the objective's
+    """
+
+    name: str
+    trainable: tuple[str, ...]
+    begin: Callable[[Encoder], None] | None = None
+    epochs: int | None = None
+    loss: Loss | None = None
+
+
+class Method(Component):
+    """Adapt an encoder and say what trains, phase by phase.
+
+    Two additions are open to every method, so that a remedy found for one can be offered to all:
+    table_rank  a trainable change of this rank on the item table (0: none)
+    stem_patch  width of a trainable bottleneck on the item vectors (0: none)
+    `pretrained` is False for a method that starts from random weights.
+    """
+
+    pretrained: ClassVar[bool] = True
+    identity_at_start: bool = True  # states equal the base's before training; False needs a reason in the docs
+
+    def __init__(self, table_rank: int = 0, stem_patch: int = 0) -> None:
+        self.table_rank, self.stem_patch = table_rank, stem_patch
+
+    def adapt(self, encoder: Encoder, readout: str) -> Encoder:
+        """Change the encoder in place and return it; base weights are in it already, a delta comes later."""
+        set_readout(encoder, readout)
+        if self.table_rank:
+            add_low_rank_table(encoder, self.table_rank)
+        if self.stem_patch:
+            patch = Patch(encoder.width, self.stem_patch, "relu", skip=True, zero_init=True)
+            encoder.stem.patch = StemPatch(patch)
+        self.insert(encoder)
+        return encoder
+
+    def insert(self, encoder: Encoder) -> None:
+        """Insert the method's own modules; nothing by default."""
+
+    def phases(self, encoder: Encoder) -> list[Phase]:
+        """Return the phases; one by default, which trains `trainable` and what was added."""
+        return [Phase("train", (*self.trainable(encoder), *self.additions(encoder)))]
+
+    def trainable(self, encoder: Encoder) -> tuple[str, ...]:
+        """Return glob patterns of the encoder's parameters that train."""
+        return ()
+
+    def additions(self, encoder: Encoder) -> tuple[str, ...]:
+        """Return patterns of what the shared options and the readout added."""
+        added = {
+            "stem.table.low.*": self.table_rank > 0,
+            "stem.table.up.*": self.table_rank > 0,
+            "stem.patch.*": self.stem_patch > 0,
+            "token": encoder.token is not None,
+            "readout.query": hasattr(encoder.readout, "query"),
+        }
+        return tuple(pattern for pattern, present in added.items() if present)

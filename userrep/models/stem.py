@@ -1,0 +1,41 @@
+"""The stem: item ids become the states that the first block reads."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from userrep.models.dropout import Dropout
+
+INIT_STD = 0.02
+
+
+def truncated_normal_(weight: Tensor, std: float = INIT_STD) -> Tensor:
+    """Draw in place from N(0, std) cut at two deviations, the TensorFlow initialiser of PeterRec (spec 1.2).
+
+    The published code gives all convolutions one operation seed, so that they start identical; here draws are independent.
+    """
+    return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+
+class ItemStem(nn.Module):
+    """Look items up in one table: `(B, T)` ids -> `(B, T, D)` states, zero at padding."""
+
+    def __init__(self, vocab_size: int, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.table: nn.Module = nn.Embedding(vocab_size, width)
+        self.dropout = Dropout(dropout)
+        self.patch: Callable[[Tensor, Tensor], Tensor] | None = None
+        truncated_normal_(self.table.weight)  # type: ignore[arg-type]
+
+    def vectors(self) -> Tensor:
+        """Return the whole table (V, D), with whatever a method added to it."""
+        weight = self.table.weight
+        assert isinstance(weight, torch.Tensor)
+        return weight
+
+    def forward(self, items: Tensor, keep: Tensor) -> Tensor:
+        states = self.table(items)  # (B, T, D)
+        if self.patch is not None:
+            states = self.patch(states, keep)
+        return self.dropout(states) * keep

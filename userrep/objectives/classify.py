@@ -1,0 +1,134 @@
+"""Classify: predict one label of a user from the user vector, over all its classes."""
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from userrep.errors import ConfigError, DataError
+from userrep.evaluation.ranking import encode_in_tiles
+from userrep.evaluation.results import ClassificationResult
+from userrep.models.dropout import Dropout
+from userrep.models.encoder import Encoder
+from userrep.objectives.objective import ROLES, Objective
+from userrep.sequences.batches import Batch, Cached, Cases, Feed, Histories, histories
+from userrep.sequences.protocol import Protocol
+from userrep.sequences.store import Prepared
+
+
+class Classify(Objective):
+    """Cross-entropy over all classes of `label` on a linear head (the honest form of PeterRec's profile tasks, spec 9 A1).
+
+    norm            standardise each user vector over its channels first, so that readouts of unlike scale train alike
+    label_fraction  share of the training and validation users that keep their label; draws are nested and stratified
+    label_draw      seed of that draw
+    """
+
+    kind: ClassVar[str] = "classification"
+
+    def __init__(
+        self,
+        label: str,
+        metric: str = "log_loss",
+        norm: bool = True,
+        dropout: float = 0.0,
+        label_fraction: float = 1.0,
+        label_draw: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 < label_fraction <= 1:
+            raise ConfigError(f"task.label_fraction is {label_fraction}", "give a fraction in (0, 1]")
+        self.label, self.metric, self.maximise = label, metric, metric != "log_loss"
+        self.norm, self.dropout = norm, Dropout(dropout)
+        self.label_fraction, self.label_draw = label_fraction, label_draw
+        self.head: nn.Linear | None = None
+        self.keeping = False  # the encoder is frozen: user vectors of a role are computed once
+        self.frozen: dict[str, Tensor] = {}
+
+    @property
+    def task_name(self) -> str:
+        return self.label
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return ("users",)
+
+    def setup(self, encoder: Encoder, data: Prepared) -> None:
+        classes = data.classes(self.label)
+        if len(classes) < 2:
+            raise DataError(f"label '{self.label}' has one class: {classes}", "choose a label with two classes or more")
+        self.head = nn.Linear(encoder.user_width, len(classes))
+        nn.init.zeros_(self.head.weight)  # starts as the uniform guess, whatever the scale of the user vector
+        nn.init.zeros_(self.head.bias)
+
+    def cases(self, data: Prepared, protocol: Protocol, role: str) -> Cases:
+        """Return the labelled users of a role, each with the whole history that the store holds."""
+        labels, split = data.labels(self.label), data.split(protocol.users, protocol.fold)
+        rows = np.flatnonzero((labels >= 0) & (split.user_role == ROLES[role]))
+        if role != "test" and self.label_fraction < 1:
+            rows = nested_sample(rows, labels[rows], self.label_fraction, self.label_draw)
+        return Cases(rows, data.sequences().offsets[rows + 1], labels[rows])
+
+    def feed(self, data: Prepared, protocol: Protocol, users: np.ndarray, length: int, batch_size: int) -> Histories:
+        sequences, cases = data.sequences(), self.cases(data, protocol, "train")
+        chosen = cases.take(users[cases.rows])
+        if len(chosen) == 0:
+            raise DataError(f"no training user has a label '{self.label}'", "choose another task or another fold")
+        return Histories(sequences.items, sequences.offsets, chosen, length, batch_size)
+
+    def loss(self, encoder: Encoder, batch: Batch, generator: torch.Generator) -> Tensor:
+        user = encoder.user(batch.items) if batch.user is None else batch.user
+        return F.cross_entropy(self.logits(user), batch.targets)
+
+    def cached(self, feed: Feed, encoder: Encoder, data: Prepared, protocol: Protocol) -> Feed:
+        """Compute the training users' vectors once; those of validation follow at the first evaluation."""
+        assert isinstance(feed, Histories)
+        self.keeping = True
+        with torch.no_grad():
+            return Cached(feed, encode_users(encoder, data, feed.cases, feed.length))
+
+    def forget(self) -> None:
+        self.keeping, self.frozen = False, {}
+
+    def logits(self, user: Tensor) -> Tensor:
+        """Score all classes: user vectors `(B, P * D)` -> `(B, K)`."""
+        assert self.head is not None
+        normed = F.layer_norm(user, user.shape[-1:]) if self.norm else user
+        return self.head(self.dropout(normed))
+
+    def evaluate(
+        self, encoder: Encoder, data: Prepared, protocol: Protocol, role: str, users: np.ndarray | None = None
+    ) -> ClassificationResult:
+        cases = self.select(self.cases(data, protocol, role), users if role == "train" else None)
+        with torch.inference_mode():
+            if role not in self.frozen:
+                vectors = encode_users(encoder, data, cases, protocol.history)
+                self.frozen |= {role: vectors} if self.keeping else {}
+            else:
+                vectors = self.frozen[role]
+            probabilities = torch.softmax(self.logits(vectors).double(), dim=-1).cpu().numpy()
+        return ClassificationResult(cases.rows, cases.targets, probabilities, tuple(data.classes(self.label)))
+
+
+def encode_users(encoder: Encoder, data: Prepared, cases: Cases, length: int) -> Tensor:
+    """Encode the users of `cases` in fixed tiles: `(N, user_width)`."""
+    sequences, device = data.sequences(), encoder.item_vectors().device
+
+    def encode(start: int, stop: int) -> Tensor:
+        part = cases.take(np.arange(start, stop))
+        return encoder.user(torch.from_numpy(histories(sequences.items, sequences.offsets, part, length)).to(device))
+
+    return encode_in_tiles(encode, len(cases))
+
+
+def nested_sample(rows: np.ndarray, labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Keep a `fraction` of each class, at least one user; a smaller fraction's users are among a larger one's."""
+    order = np.random.default_rng(seed).permutation(len(rows))
+    rank = np.empty(len(rows), dtype=np.int64)
+    for code in np.unique(labels):
+        members = order[labels[order] == code]
+        rank[members] = np.arange(len(members))
+    keep = np.maximum(1, np.round(fraction * np.bincount(labels)))[labels]
+    return np.sort(rows[rank < keep])

@@ -1,0 +1,124 @@
+"""Next item: each state predicts the item that follows, over the whole vocabulary or over shared negatives."""
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from userrep.errors import ConfigError
+from userrep.evaluation.ranking import Csr, DotScorer, encode_in_tiles
+from userrep.evaluation.results import RankingResult
+from userrep.models.encoder import Encoder
+from userrep.models.stem import truncated_normal_
+from userrep.objectives.objective import Objective
+from userrep.objectives.samplers import Sampler
+from userrep.objectives.softmax import full_softmax, sampled_softmax
+from userrep.sequences.batches import Batch, Cases, Windows, histories
+from userrep.sequences.protocol import Protocol
+from userrep.sequences.store import Prepared
+from userrep.sequences.vocab import PAD, RESERVED
+
+LOSSES = ("full", "sampled")
+SAMPLER_POWER = {"uniform": 0.0, "frequency": 1.0}
+
+
+class NextItem(Objective):
+    """Predict the next item at every real position (NextItNet; PeterRec section 3.1, spec 1.3).
+
+    tied       score against the item table; else against an own table (V, D), as in the published code
+    bias       an own bias for each item, full softmax only
+    loss       full: exact softmax in chunks; sampled: `negatives` shared by the batch, logQ corrected
+    sampler    uniform or frequency, over training counts
+    """
+
+    kind: ClassVar[str] = "ranking"
+
+    def __init__(
+        self, loss: str = "full", tied: bool = True, bias: bool = False, negatives: int = 1024, sampler: str = "frequency"
+    ) -> None:
+        super().__init__()
+        if loss not in LOSSES or sampler not in SAMPLER_POWER:
+            raise ConfigError(
+                f"next_item has no loss '{loss}' with sampler '{sampler}'",
+                f"choose loss from {', '.join(LOSSES)}, sampler from {', '.join(SAMPLER_POWER)}",
+            )
+        if loss == "sampled" and bias:
+            raise ConfigError("a sampled softmax cannot train an item bias", "set bias=false, or loss=full")
+        self.loss_kind, self.tied, self.with_bias = loss, tied, bias
+        self.negatives, self.sampler_power = negatives, SAMPLER_POWER[sampler]
+        self.table: nn.Parameter | None = None
+        self.bias: nn.Parameter | None = None
+        self.sampler: Sampler | None = None
+
+    @property
+    def task_name(self) -> str:
+        return "next_item"
+
+    def setup(self, encoder: Encoder, data: Prepared) -> None:
+        if not self.tied:
+            self.table = nn.Parameter(truncated_normal_(torch.empty(encoder.vocab_size, encoder.width)))
+        if self.with_bias:
+            self.bias = nn.Parameter(torch.zeros(encoder.vocab_size))
+
+    def cases(self, data: Prepared, protocol: Protocol, role: str) -> Cases:
+        """Return each user's first event of the role as target, its history all that lies before it."""
+        sequences, split = data.sequences(), data.split(protocol.events)
+        counts = np.diff(sequences.offsets)
+        bounds = {"train": (np.maximum(split.train_end - 1, 1), split.train_end),
+                  "valid": (split.train_end, split.valid_end), "test": (split.valid_end, counts)}  # fmt: skip
+        first, stop = bounds[role]
+        rows = np.flatnonzero((first < stop) & (first > 0))
+        ends = sequences.offsets[rows] + first[rows]
+        return Cases(rows, ends, np.asarray(sequences.items[ends], dtype=np.int64))
+
+    def feed(self, data: Prepared, protocol: Protocol, users: np.ndarray, length: int, batch_size: int) -> Windows:
+        sequences, split = data.sequences(), data.split(protocol.events)
+        rows = np.flatnonzero(users)
+        begins = sequences.offsets[rows]
+        ends = begins + split.train_end[rows]
+        if self.loss_kind == "sampled":
+            counts = count_events(sequences.items, begins, ends, sequences.vocab_size)
+            self.sampler = Sampler(torch.from_numpy(counts), self.sampler_power)
+        return Windows(sequences.items, begins, ends, rows, length, batch_size)
+
+    def loss(self, encoder: Encoder, batch: Batch, generator: torch.Generator) -> Tensor:
+        supervised = batch.targets.ne(PAD)
+        states = encoder(batch.items)[supervised]  # (N, D): no logits where there is no label
+        targets = batch.targets[supervised]
+        if self.loss_kind == "full":
+            bias = None if self.bias is None else self.bias[RESERVED:]
+            return full_softmax(states, self.item_table(encoder)[RESERVED:], bias, targets - RESERVED)
+        assert self.sampler is not None
+        sampled = self.sampler.draw(self.negatives, generator).to(states.device)
+        expected = self.sampler.log_expected(self.negatives).to(states.device)
+        return sampled_softmax(states, self.item_table(encoder), None, targets, sampled, expected)
+
+    def evaluate(
+        self, encoder: Encoder, data: Prepared, protocol: Protocol, role: str, users: np.ndarray | None = None
+    ) -> RankingResult:
+        sequences, cases = data.sequences(), self.select(self.cases(data, protocol, role), users)
+        device = encoder.item_vectors().device
+
+        def encode(start: int, stop: int) -> Tensor:
+            part = cases.take(np.arange(start, stop))
+            items = histories(sequences.items, sequences.offsets, part, protocol.history)
+            return encoder(torch.from_numpy(items).to(device))[:, -1]  # (tile, D)
+
+        with torch.inference_mode():
+            states = encode_in_tiles(encode, len(cases))
+            scorer = DotScorer(states, self.item_table(encoder), self.bias)
+        history = Csr(sequences.items, sequences.offsets[cases.rows], cases.ends)
+        return RankingResult.rank(cases.rows, cases.targets, scorer, history, encoder.vocab_size)
+
+    def item_table(self, encoder: Encoder) -> Tensor:
+        """Return the output table `(V, D)`."""
+        return encoder.item_vectors() if self.table is None else self.table
+
+
+def count_events(items: np.ndarray, begins: np.ndarray, ends: np.ndarray, vocab_size: int) -> np.ndarray:
+    """Count each id's events inside the ranges `[begins, ends)`: `(V,)` int64, one pass and no loop over users."""
+    edges = np.zeros(len(items) + 1, dtype=np.int8)
+    edges[begins] += 1  # ranges are disjoint, one a user; an empty one cancels itself
+    np.subtract.at(edges, ends, 1)
+    return np.bincount(items[np.cumsum(edges[:-1], dtype=np.int8) > 0], minlength=vocab_size)

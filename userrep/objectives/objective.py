@@ -1,0 +1,70 @@
+"""The objective: what is predicted, with its heads, its examples, its loss and its evaluation."""
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from userrep.build import Component
+from userrep.evaluation.results import Result
+from userrep.models.encoder import Encoder
+from userrep.sequences.batches import Batch, Cases, Feed
+from userrep.sequences.protocol import Protocol
+from userrep.sequences.store import Prepared
+
+ROLES = {"train": 0, "valid": 1, "test": 2}
+
+
+class Objective(nn.Module, Component):
+    """A task that an encoder is trained or transferred for; pre-training and downstream tasks alike.
+
+    `metric` selects the best epoch on validation; `maximise` says which way is better.
+    """
+
+    kind: ClassVar[str] = "ranking"
+    metric: str = "ndcg@10"
+    maximise: bool = True
+
+    def setup(self, encoder: Encoder, data: Prepared) -> None:
+        """Make the heads for this encoder and this data set."""
+        raise TypeError(f"{type(self).__name__} must make its heads")
+
+    def cases(self, data: Prepared, protocol: Protocol, role: str) -> Cases:
+        """Return the evaluation examples of a role: train, valid or test."""
+        raise TypeError(f"{type(self).__name__} must name its cases")
+
+    def feed(self, data: Prepared, protocol: Protocol, users: np.ndarray, length: int, batch_size: int) -> Feed:
+        """Return the training batches, from the users of mask `users (U,)` only."""
+        raise TypeError(f"{type(self).__name__} must make training batches")
+
+    def loss(self, encoder: Encoder, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the mean loss of a batch, a scalar; `generator` draws whatever is random in it but dropout."""
+        raise TypeError(f"{type(self).__name__} must state its loss")
+
+    def evaluate(
+        self, encoder: Encoder, data: Prepared, protocol: Protocol, role: str, users: np.ndarray | None = None
+    ) -> Result:
+        """Evaluate on a role, one row a user, all users or those of mask `users (U,)`; the same whatever the batch size."""
+        raise TypeError(f"{type(self).__name__} must evaluate")
+
+    def cached(self, feed: Feed, encoder: Encoder, data: Prepared, protocol: Protocol) -> Feed:
+        """Return a feed that carries what a frozen encoder computes but once; by default the feed itself."""
+        return feed
+
+    def forget(self) -> None:
+        """Drop what `cached` kept, since the encoder is about to change; nothing by default."""
+
+    def select(self, cases: Cases, users: np.ndarray | None) -> Cases:
+        """Return the cases of the users in a mask, or all."""
+        return cases if users is None else cases.take(users[cases.rows])
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Name the parts of the protocol whose split this objective is judged by: events, users or both."""
+        return ("events",)
+
+    @property
+    def task_name(self) -> str:
+        """Name the task in run names and tables."""
+        raise TypeError(f"{type(self).__name__} must have a name")

@@ -1,0 +1,42 @@
+"""The protocol: everything that must agree before two numbers may be compared."""
+
+from dataclasses import asdict, dataclass
+
+from userrep.build import Component
+from userrep.errors import ConfigError
+from userrep.files import digest
+
+PRETRAIN_USERS = ("train", "all")
+
+
+@dataclass(frozen=True)
+class Protocol(Component):
+    """How users and events are divided, what a history is, and how a user vector is read.
+
+    events          split of each user's events: leave_one_out, chain, time, or an imported one
+    users           split of the users for tasks with labels: folds (five) or paper (80/5/15)
+    fold            which fold of `users` is the test part
+    history         longest input history, in events
+    readout         last, token, mean, items, attention, or several joined by '+'
+    pretrain_users  train: a base never sees validation or test users of the fold; all: the papers' transductive way
+    """
+
+    events: str = "leave_one_out"
+    users: str = "folds"
+    fold: int = 0
+    history: int = 200
+    readout: str = "mean"
+    pretrain_users: str = "train"
+
+    def __post_init__(self) -> None:
+        if self.history < 1:
+            raise ConfigError(f"protocol.history is {self.history}", "give a number of events of at least 1")
+        if self.pretrain_users not in PRETRAIN_USERS:
+            raise ConfigError(
+                f"protocol.pretrain_users is '{self.pretrain_users}'", f"choose from {', '.join(PRETRAIN_USERS)}"
+            )
+
+    def hash(self, data_hash: str, split_hash: str, task: str) -> str:
+        """Name the conditions of a result; only the fold may differ between numbers that are compared."""
+        shared = {key: value for key, value in asdict(self).items() if key != "fold"}
+        return digest({"protocol": shared, "data": data_hash, "split": split_hash, "task": task})[:12]

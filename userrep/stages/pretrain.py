@@ -1,0 +1,66 @@
+"""Pre-train: an encoder learns from behaviour alone."""
+
+from typing import Any
+
+import numpy as np
+
+from userrep import console
+from userrep.build import build
+from userrep.config import compose
+from userrep.methods.method import Phase
+from userrep.objectives.objective import ROLES
+from userrep.run import default_path, writing
+from userrep.sequences.protocol import Protocol
+from userrep.sequences.store import Prepared, open_prepared
+from userrep.stages.request import Request
+from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
+from userrep.training.fit import Job
+from userrep.training.seed import seed_everything
+from userrep.training.weights import count, save_weights
+
+VERB = "pretrain"
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Train an encoder and its objective; write the best weights by validation, and the last ones beside them."""
+    config = compose(VERB, request.overrides, request.config_dir)
+    path = request.run or default_path(request.runs_dir, VERB, config)
+    if request.dry_run:
+        return {"run": str(path), "config": config}
+    data = open_prepared(request.data_dir, config["dataset"])
+    with writing(path, verb=VERB, config=config, fresh=request.fresh) as session:
+        if not session.finished_before:
+            job = _job(request, config, data, session.run.path)
+            record = train(job)
+            save_weights(path / "model.safetensors", job.encoder, job.objective)
+            session.finish(
+                **conditions(data, job.protocol, job.objective.splits, job.objective.task_name),
+                metrics=validation_metrics(record), best_epoch=record["epoch"], updates=record["updates"],
+                parameters=count(job.encoder) + count(job.objective), pretrained_users=int(job.users.sum()),
+                training_seconds=record["seconds"],
+            )  # fmt: skip
+        clean(path)
+        saved = session.run.record
+    console.note(f"pre-trained encoder: {path}")
+    return {"run": str(path), "metrics": saved["metrics"], "parameters": saved["parameters"]}
+
+
+def _job(request: Request, config: dict[str, Any], data: Prepared, folder: Any) -> Job:
+    seed_everything(config["seed"])
+    protocol = build(config["protocol"])
+    encoder = build(config["model"], vocab_size=data.sequences().vocab_size)
+    objective = build(config["objective"])
+    objective.setup(encoder, data)
+    trainer = build(config["trainer"])
+    return Job(
+        encoder=encoder, objective=objective, phases=[Phase("train", ("*",))], data=data, protocol=protocol,
+        trainer=trainer, users=pretraining_users(data, protocol), length=trainer.length, seed=config["seed"],
+        folder=folder, device=choose_device(request.device),
+    )  # fmt: skip
+
+
+def pretraining_users(data: Prepared, protocol: Protocol) -> np.ndarray:
+    """Mask the users `(U,)` that a base may see: all, or the training users of the protocol's fold."""
+    if protocol.pretrain_users == "all":
+        return np.ones(data.num_users, dtype=bool)
+    return data.split(protocol.users, protocol.fold).user_role == ROLES["train"]

@@ -1,0 +1,96 @@
+"""Prune: drop the small weights of a pre-trained run, retrain the rest, and export a plain encoder on request."""
+
+from pathlib import Path
+from typing import Any
+
+from userrep import console
+from userrep.build import build
+from userrep.config import compose
+from userrep.errors import UsageError
+from userrep.methods.prune import sparsity
+from userrep.methods.surgery import flatten
+from userrep.run import Run, default_path, open_run, writing
+from userrep.sequences.store import Prepared, open_prepared
+from userrep.stages.pretrain import pretraining_users
+from userrep.stages.request import Request
+from userrep.stages.restore import check_trained, restore
+from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
+from userrep.training.fit import Job
+from userrep.training.journal import Journal
+from userrep.training.seed import seed_everything
+from userrep.training.weights import save_weights
+
+VERB = "prune"
+INHERITED = ("dataset", "model", "objective", "protocol")
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Prune and retrain; report sparsity and the metric before, after pruning and after retraining."""
+    base = open_run(_base_path(request))
+    check_trained(base)
+    if "objective" not in base.config:
+        raise UsageError(f"run {base.path} is a {base.verb} run", "prune a pretrain run: its objective retrains")
+    keep = request.extra.get("keep")
+    overrides = request.overrides if keep is None else (*request.overrides, f"method.keep={keep}")
+    composed = compose(VERB, overrides, request.config_dir)
+    config = composed | {group: base.config[group] for group in INHERITED}
+    config["choices"] = {**base.config["choices"], **{g: composed["choices"][g] for g in ("method", "trainer")}}
+    path = request.run or default_path(request.runs_dir, VERB, config)
+    if request.dry_run:
+        return {"run": str(path), "base": str(base.path), "config": config}
+    data = open_prepared(request.data_dir, config["dataset"])
+    with writing(path, verb=VERB, config=config, parent=base, fresh=request.fresh) as session:
+        if not session.finished_before:
+            session.finish(**_train(request, config, base, data, path))
+        clean(path)
+        saved = session.run.record
+        pruned = session.run
+    rows = [[when, saved["stages"][when]] for when in ("before", "pruned", "retrained")]
+    console.table(f"pruned: {path}, sparsity {saved['sparsity']:.3f}", ["", f"valid {saved['metric']}"], rows)
+    answer = {"run": str(path), "base": str(base.path)} | {key: saved[key] for key in ("sparsity", "metrics", "stages")}
+    if request.extra.get("export") is not None:
+        answer["export"] = export(pruned, data, Path(request.extra["export"]), request.fresh)
+    return answer
+
+
+def export(source: Run, data: Prepared, path: Path, fresh: bool = False) -> str:
+    """Write the run's encoder as a plain pre-trained run with no parent, zeros in place of masks."""
+    encoder, objective = restore(source, data)
+    config = {key: value for key, value in source.config.items() if key not in ("method", "trainer")}
+    with writing(path, verb="pretrain", config=config | {"exported_from": source.weights_hash}, fresh=fresh) as session:
+        if not session.finished_before:
+            save_weights(path / "model.safetensors", flatten(encoder), objective)
+            kept = ("data", "splits", "task", "protocol_hash", "metrics", "sparsity")
+            session.finish(**{key: source.record[key] for key in kept}, exported_from=str(source.path))
+    console.note(f"exported: {path}")
+    return str(path)
+
+
+def _base_path(request: Request) -> Path:
+    path = request.extra.get("source") or request.base
+    if path is None:
+        raise UsageError("prune needs a run", "type: userrep prune RUN --keep 0.3")
+    return Path(path)
+
+
+def _train(request: Request, config: dict[str, Any], base: Run, data: Prepared, folder: Path) -> dict[str, Any]:
+    seed_everything(config["seed"])
+    encoder, objective = restore(base, data)
+    method, protocol, trainer = build(config["method"]), build(config["protocol"]), build(config["trainer"])
+    users = pretraining_users(data, protocol)
+    before = objective.evaluate(encoder, data, protocol, "valid", users).metrics()
+    method.adapt(encoder, protocol.readout)
+    job = Job(
+        encoder=encoder, objective=objective, phases=method.phases(encoder), data=data, protocol=protocol,
+        trainer=trainer, users=users, length=trainer.length, seed=config["seed"], folder=folder,
+        device=choose_device(request.device),
+    )  # fmt: skip
+    record = train(job)
+    save_weights(folder / "delta.safetensors", encoder, objective)
+    pruned = next(r for r in Journal(folder / "log.jsonl").records() if r["phase"] == job.phases[0].name)
+    metric = objective.metric
+    return conditions(data, protocol, objective.splits, objective.task_name) | {
+        "metric": metric, "metrics": validation_metrics(record), "sparsity": sparsity(encoder),
+        "stages": {"before": before[metric], "pruned": pruned[metric], "retrained": record[metric]},
+        "best_epoch": record["epoch"], "training_seconds": record["seconds"],
+    }  # fmt: skip

@@ -1,0 +1,60 @@
+"""Restore: a run's model, rebuilt from its ancestors' weights and its own."""
+
+from typing import Any
+
+import torch
+
+from userrep.build import build
+from userrep.errors import DataError, UsageError
+from userrep.models.encoder import Encoder
+from userrep.objectives.objective import Objective
+from userrep.run import Run
+from userrep.sequences.store import Prepared
+from userrep.training.weights import load_weights
+
+
+def restore(run: Run, data: Prepared, device: torch.device | None = None) -> tuple[Encoder, Objective]:
+    """Return the trained encoder and objective of a run, in evaluation mode.
+
+    Base weights are loaded first, the encoder is adapted second, the delta third. Raises DataError where the data have
+    another vocabulary than the run was trained on, VerificationError where an ancestor has changed.
+    """
+    check_trained(run)
+    check_data(run, data)
+    config, parent = run.config, run.parent()
+    encoder = base_encoder(config, parent, data)
+    if parent is not None:
+        build(config["method"]).adapt(encoder, config["protocol"]["readout"])
+    objective = build(config.get("task") or config["objective"])
+    objective.setup(encoder, data)
+    load_weights(run.weights, encoder, objective, partial=parent is not None)
+    target = device or torch.device("cpu")
+    return encoder.to(target).eval(), objective.to(target).eval()
+
+
+def base_encoder(config: dict[str, Any], parent: Run | None, data: Prepared) -> Encoder:
+    """Return what a method starts from: the parent's encoder, or a random one where it wants no pre-training."""
+    method = build(config["method"]) if config.get("method") else None
+    if parent is not None and (method is None or method.pretrained):
+        encoder, _ = restore(parent, data)
+        return encoder.train()
+    return build(config["model"], vocab_size=data.sequences().vocab_size)
+
+
+def check_trained(run: Run) -> None:
+    """Raise UsageError for a run that is unfinished or holds no encoder."""
+    if not run.finished:
+        raise UsageError(f"run {run.path} is not finished", f"go on with: userrep {run.verb} ... --run {run.path}")
+    if "model" not in run.config:
+        raise UsageError(f"run {run.path} is a {run.verb} run and holds no encoder", "give a pretrain run")
+
+
+def check_data(run: Run, data: Prepared) -> None:
+    """Raise DataError where `data` is not what the run was trained on."""
+    trained_on = run.record["data"]
+    if trained_on["hash"] != data.hash:
+        raise DataError(
+            f"run {run.path} was trained on {trained_on['name']} ({trained_on['hash'][:8]}), "
+            f"the prepared {data.name} is {data.hash[:8]}",
+            "prepare the same data again, or pre-train on this one",
+        )

@@ -1,0 +1,76 @@
+"""What the training stages share: devices, the shown loop, and what a finished run says of itself."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from userrep import console
+from userrep.errors import UsageError
+from userrep.sequences.protocol import Protocol
+from userrep.sequences.store import Prepared
+from userrep.signals import graceful
+from userrep.training.fit import BEST, CHECKPOINT, Job, fit
+from userrep.training.journal import Journal
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of `--device`: auto takes a GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"there is no device '{name}'", "give auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"device '{name}' is not supported", "give auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError("this torch sees no GPU", "give --device cpu, or install a CUDA build of torch")
+    return device
+
+
+def train(job: Job) -> dict[str, Any]:
+    """Run the loop with a progress line; return the record of the chosen epoch, by the last phase's validation."""
+    total = sum((job.trainer.epochs if phase.epochs is None else phase.epochs) for phase in job.phases)
+    console.note(f"training on {job.device}: {len(job.phases)} phase(s), at most {total} epochs")
+    with graceful() as stop, console.training_progress(total_steps=1) as shown:
+        for progress in fit(job, stop):
+            shown.update(progress.step, total=progress.total, loss=progress.loss, seq_s=progress.sequences_per_second)
+            if progress.record is not None:
+                console.note(_line(progress.record, job.objective.metric))
+    records = [record for record in Journal(job.folder / "log.jsonl").records() if "epoch" in record]
+    last = [record for record in records if record["phase"] == job.phases[-1].name]
+    return next(record for record in reversed(last) if record["best"])
+
+
+def validation_metrics(record: dict[str, Any]) -> dict[str, float]:
+    """Return the metrics of a log record without the loop's own fields."""
+    own = ("phase", "epoch", "updates", "loss", "best", "sequences_per_second", "seconds")
+    return {name: value for name, value in record.items() if name not in own}
+
+
+def conditions(data: Prepared, protocol: Protocol, parts: tuple[str, ...], task: str) -> dict[str, Any]:
+    """Return what makes a run's numbers comparable: data, splits and the protocol's hash."""
+    splits = {part: data.split(getattr(protocol, part), protocol.fold) for part in parts}
+    names = "+".join(sorted(split.hash for split in splits.values()))
+    return {
+        "data": {"name": data.name, "hash": data.hash},
+        "splits": {part: {"name": split.name, "fold": split.fold, "hash": split.hash} for part, split in splits.items()},
+        "task": task,
+        "protocol_hash": protocol.hash(data.hash, names, task),
+    }
+
+
+def clean(folder: Path) -> None:
+    """Delete what only an unfinished run needs, optimiser state first among it."""
+    for name in (CHECKPOINT, BEST):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _line(record: dict[str, Any], metric: str) -> str:
+    loss = "-" if record["loss"] is None else f"{record['loss']:.4f}"
+    star = " *" if record["best"] else ""
+    return (
+        f"{record['phase']} epoch {record['epoch']}: loss {loss}, valid {metric} {record[metric]:.4f}{star}, "
+        f"{record['sequences_per_second']:.0f} sequences/s, {record['seconds']:.0f} s"
+    )

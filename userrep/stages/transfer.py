@@ -1,0 +1,128 @@
+"""Transfer: a method adapts a pre-trained encoder to a task."""
+
+from typing import Any
+
+import numpy as np
+
+from userrep import console
+from userrep.build import build
+from userrep.config import compose
+from userrep.errors import UsageError
+from userrep.methods.surgery import matching
+from userrep.objectives.objective import ROLES
+from userrep.run import Run, default_path, newest_run, open_run, writing
+from userrep.sequences.protocol import Protocol
+from userrep.sequences.store import Prepared, open_prepared
+from userrep.stages.pretrain import pretraining_users
+from userrep.stages.request import Request
+from userrep.stages.restore import base_encoder, check_data, check_trained
+from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
+from userrep.training.fit import Job
+from userrep.training.seed import seed_everything
+from userrep.training.weights import added_names, count, identities, save_weights
+
+VERB = "transfer"
+DELTA = "delta.safetensors"
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Adapt, train, and write the delta; report what trained and what it weighs."""
+    base = open_run(request.base) if request.base else newest_run("pretrain", request.runs_dir)
+    check_trained(base)
+    config = compose_from(base, request)
+    path = request.run or default_path(request.runs_dir, VERB, config)
+    if request.dry_run:
+        return {"run": str(path), "base": str(base.path), "config": config}
+    console.note(f"base {base.path}, task {config['choices']['task']}, method {config['choices']['method']}")
+    data = open_prepared(request.data_dir, config["dataset"])
+    check_data(base, data)
+    with writing(path, verb=VERB, config=config, parent=base, fresh=request.fresh) as session:
+        if not session.finished_before:
+            job, names = _job(request, config, base, data, path)
+            seen = share_seen(base, data, job.protocol)
+            record = train(job)
+            size = save_weights(path / DELTA, job.encoder, job.objective, names)
+            session.finish(
+                **conditions(data, job.protocol, job.objective.splits, job.objective.task_name),
+                **_weight(job, names), delta_bytes=size, metrics=validation_metrics(record),
+                best_epoch=record["epoch"], updates=record["updates"], training_seconds=record["seconds"],
+                test_users_seen=seen,
+            )  # fmt: skip
+        clean(path)
+        saved = session.run.record
+    _report(path, saved)
+    shown = ("trainable", "trainable_share", "delta_bytes", "metrics", "test_users_seen")
+    choices = config["choices"]
+    return {"run": str(path), "base": str(base.path), "method": choices["method"], "task": choices["task"]} | {
+        name: saved[name] for name in shown
+    }
+
+
+def compose_from(base: Run, request: Request) -> dict[str, Any]:
+    """Compose a child's config: data set and model are the base's, the task its first, the fold the one it held out."""
+    for group in ("dataset", "model"):
+        chosen, own = _override(request, group), base.config["choices"][group]
+        if chosen not in (None, own):
+            raise UsageError(
+                f"{group}={chosen} but base {base.path} has {group}={own}", f"leave {group}= out, or name another --from"
+            )
+    overrides = [text for text in request.overrides if text.partition("=")[0] not in ("dataset", "model")]
+    if _override(request, "task") is None:
+        overrides.insert(0, f"task={base.config['dataset']['tasks'][0]}")
+    if _override(request, "protocol.fold") is None:
+        overrides.append(f"protocol.fold={base.config['protocol']['fold']}")
+    config = compose(VERB, overrides, request.config_dir)
+    inherited = {group: base.config[group] for group in ("dataset", "model")}
+    chosen = {group: base.config["choices"][group] for group in ("dataset", "model")}
+    return config | inherited | {"choices": config["choices"] | chosen}
+
+
+def share_seen(base: Run, data: Prepared, protocol: Protocol) -> float:
+    """Return the share of this fold's test users whose events the base was trained on."""
+    trained = pretraining_users(data, build(base.config["protocol"]))
+    test = data.split(protocol.users, protocol.fold).user_role == ROLES["test"]
+    return float(trained[test].mean()) if test.any() else 0.0
+
+
+def _override(request: Request, key: str) -> str | None:
+    given = [text.partition("=")[2] for text in request.overrides if text.partition("=")[0].lstrip("+") == key]
+    return given[-1] if given else None
+
+
+def _job(request: Request, config: dict[str, Any], base: Run, data: Prepared, folder: Any) -> tuple[Job, set[str]]:
+    """Build the training and name the tensors that make up its delta."""
+    seed_everything(config["seed"])
+    protocol, method, trainer = build(config["protocol"]), build(config["method"]), build(config["trainer"])
+    encoder = base_encoder(config, base, data)
+    before = identities(encoder)
+    method.adapt(encoder, protocol.readout)
+    objective = build(config["task"])
+    objective.setup(encoder, data)
+    phases = method.phases(encoder)
+    names = {name for phase in phases for name in matching(encoder, phase.trainable)} | added_names(encoder, before)
+    if not method.pretrained:
+        names = set(encoder.state_dict())
+    length = trainer.length if objective.kind == "ranking" else protocol.history
+    job = Job(
+        encoder=encoder, objective=objective, phases=phases, data=data, protocol=protocol, trainer=trainer,
+        users=np.ones(data.num_users, dtype=bool), length=length, seed=config["seed"], folder=folder,
+        validate_first=True, device=choose_device(request.device),
+    )  # fmt: skip
+    return job, names
+
+
+def _weight(job: Job, names: set[str]) -> dict[str, Any]:
+    """Count what trains, heads included, and its share of full fine-tuning."""
+    parameters = {name: tensor.numel() for name, tensor in job.encoder.named_parameters()}
+    head = count(job.objective)
+    added = sum(size for name, size in parameters.items() if name in names)
+    everything = sum(parameters.values()) + head
+    return {"trainable": added + head, "head": head, "trainable_share": (added + head) / everything}
+
+
+def _report(path: Any, saved: dict[str, Any]) -> None:
+    console.note(
+        f"trainable {saved['trainable']:,} ({saved['trainable_share']:.2%} of the adapted model, head {saved['head']:,}), "
+        f"delta {saved['delta_bytes']:,} bytes, test users seen in pre-training {saved['test_users_seen']:.1%}"
+    )
+    console.note(f"transferred: {path}")

@@ -1,0 +1,63 @@
+"""Checkpoints: everything that makes an interrupted run go on as if nothing had happened."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from userrep.errors import DataError
+from userrep.files import replacing
+
+
+@dataclass
+class Position:
+    """Where a run stands: `phase`, `epoch` in it, `step` in the epoch, `updates` in the phase."""
+
+    phase: int = 0
+    epoch: int = 0
+    step: int = 0
+    updates: int = 0
+    loss_sum: float = 0.0  # of this epoch's steps so far
+    seconds: float = 0.0  # wall time spent, all attempts together
+    best: float | None = None
+    best_epoch: int | None = None
+    waited: int = 0  # validations since the best
+    started: bool = False  # the phase's first validation is done
+    log_position: int = 0
+
+
+def save(path: Path, position: Position, modules: dict[str, torch.nn.Module], state: dict[str, Any]) -> None:
+    """Write position, weights and `state` (optimiser, generators) to `path`, whole or not at all."""
+    content = {
+        "position": asdict(position),
+        "weights": {name: module.state_dict() for name, module in modules.items()},
+        "state": state,
+        "rng": torch.get_rng_state(),
+        "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "torch": torch.__version__,
+    }
+    with replacing(path) as partial:
+        torch.save(content, partial)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; only tensors and plain values are accepted from the file."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise DataError(f"checkpoint {path} cannot be read: {error}", "start the run over with --fresh") from error
+
+
+def restore(content: dict[str, Any], modules: dict[str, torch.nn.Module]) -> None:
+    """Load the weights and the global generators."""
+    for name, module in modules.items():
+        module.load_state_dict(content["weights"][name])
+    restore_generators(content)
+
+
+def restore_generators(content: dict[str, Any]) -> None:
+    """Set torch's global streams to where they were."""
+    torch.set_rng_state(content["rng"])
+    if content["rng_cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(content["rng_cuda"])

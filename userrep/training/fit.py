@@ -1,0 +1,238 @@
+"""The training loop: phases, epochs, steps, in one place that knows nothing of methods but their phases."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from userrep.errors import DivergedError, Interrupted
+from userrep.methods.method import Phase
+from userrep.methods.surgery import train_only
+from userrep.models.encoder import Encoder
+from userrep.objectives.objective import Objective
+from userrep.sequences.batches import Feed
+from userrep.sequences.protocol import Protocol
+from userrep.sequences.store import Prepared
+from userrep.signals import Stop
+from userrep.training import checkpoint
+from userrep.training.checkpoint import Position
+from userrep.training.journal import Journal
+from userrep.training.optim import make_optimizer, set_rate
+from userrep.training.seed import generator, stream
+from userrep.training.trainer import Trainer
+from userrep.training.weights import load_weights, save_weights
+
+CHECKPOINT, BEST, LAST = "checkpoint.pt", "best.safetensors", "last.safetensors"
+
+
+@dataclass
+class Job:
+    """All that a training needs; `users (U,)` masks whose events may be trained on and selected by."""
+
+    encoder: Encoder
+    objective: Objective
+    phases: list[Phase]
+    data: Prepared
+    protocol: Protocol
+    trainer: Trainer
+    users: np.ndarray
+    length: int
+    seed: int
+    folder: Path
+    validate_first: bool = False
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def modules(self) -> dict[str, torch.nn.Module]:
+        """Name what a checkpoint holds."""
+        return {"encoder": self.encoder, "objective": self.objective}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the loop stands, for whoever shows it; `record` is set where a line was logged."""
+
+    step: int
+    total: int
+    loss: float
+    sequences_per_second: float
+    record: dict[str, Any] | None = None
+
+
+def fit(job: Job, stop: Stop) -> Iterator[Progress]:
+    """Run all phases, going on from a checkpoint where there is one; the last phase's best weights are loaded at the end.
+
+    Raises DivergedError where the loss is not finite, Interrupted after a signal, with a checkpoint behind it.
+    """
+    _sweep(job.folder)
+    journal = Journal(job.folder / "log.jsonl")
+    path = job.folder / CHECKPOINT
+    content = checkpoint.load(path) if path.exists() else None
+    position = Position() if content is None else Position(**content["position"])
+    journal.cut(position.log_position)
+    job.encoder.to(job.device)
+    job.objective.to(job.device)
+    if content is not None:
+        for phase in job.phases[: position.phase + bool(content["state"])]:
+            if phase.begin is not None:
+                phase.begin(job.encoder)  # for its parametrisations: the weights come next
+        checkpoint.restore(content, job.modules)
+    while position.phase < len(job.phases):
+        yield from _Loop(job, journal, position, content, stop).run()
+        content = None
+
+
+class _Loop:
+    """One phase: its optimiser, its feed and its generators."""
+
+    def __init__(
+        self, job: Job, journal: Journal, position: Position, content: dict[str, Any] | None, stop: Stop
+    ) -> None:
+        self.job, self.journal, self.position, self.stop = job, journal, position, stop
+        self.phase = job.phases[position.phase]
+        state = content["state"] if content is not None else {}
+        if not state and self.phase.begin is not None:
+            self.phase.begin(job.encoder)
+        trainable = train_only(job.encoder, self.phase.trainable)
+        job.objective.requires_grad_(True)
+        self.feed = self._make_feed(frozen=not trainable)
+        self.optimizer = make_optimizer(job.encoder, job.objective, job.trainer, job.encoder.vocab_size)
+        self.draws = generator(job.seed, "draws", position.phase)
+        if content is not None and state:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.draws.set_state(state["draws"])
+            checkpoint.restore_generators(content)  # making the feed may have drawn from the global stream
+        self.epochs = job.trainer.epochs if self.phase.epochs is None else self.phase.epochs
+        self.steps = len(self._order(0)) if self.epochs else 0
+        self.saved_at = self.resumed_at = time.monotonic()
+        self.seconds_before = position.seconds
+
+    def run(self) -> Iterator[Progress]:
+        """Train the phase to its end and leave its best weights loaded."""
+        position = self.position
+        if not position.started:
+            if self.job.validate_first or self.phase.epochs == 0:
+                yield self._validated(epoch=0, loss=None, seen=0)
+            position.started = True
+        while position.epoch < self.epochs and not self._out_of_patience():
+            yield from self._epoch()
+        if position.best_epoch is not None:
+            if position.phase == len(self.job.phases) - 1:
+                save_weights(self.job.folder / LAST, self.job.encoder, self.job.objective)
+            load_weights(self.job.folder / BEST, self.job.encoder, self.job.objective)
+        following = Position(phase=position.phase + 1, seconds=self._seconds(), log_position=self.journal.position)
+        position.__dict__.update(following.__dict__)
+        checkpoint.save(self.job.folder / CHECKPOINT, position, self.job.modules, {})
+
+    def _epoch(self) -> Iterator[Progress]:
+        position, job = self.position, self.job
+        order = self._order(position.epoch)
+        loss_sum = torch.tensor(position.loss_sum, dtype=torch.float64, device=job.device)
+        job.encoder.train()
+        job.objective.train()
+        seen, began = 0, time.monotonic()
+        while position.step < len(order):
+            index = order[position.step]
+            loss_sum += self._step(index)
+            seen += len(index)
+            position.step += 1
+            position.updates += 1
+            self._save_if_due(loss_sum)
+            yield self._progress(float(loss_sum) / position.step, seen / (time.monotonic() - began))
+        self._check_finite(loss_sum)
+        mean = float(loss_sum) / max(1, len(order))
+        position.epoch, position.step, position.loss_sum = position.epoch + 1, 0, 0.0
+        yield self._validated(position.epoch, mean, seen / max(1e-9, time.monotonic() - began))
+        self._save(torch.zeros_like(loss_sum))
+
+    def _step(self, index: np.ndarray) -> torch.Tensor:
+        job, trainer = self.job, self.job.trainer
+        batch = self.feed.batch(index).to(job.device)
+        set_rate(self.optimizer, trainer, self.position.updates, self.epochs * self.steps)
+        compute = self.phase.loss
+        if compute is None:
+            loss = job.objective.loss(job.encoder, batch, self.draws)
+        else:
+            loss = compute(job.encoder, job.objective, batch, self.draws)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if trainer.clip:
+            clip_grad_norm_((p for group in self.optimizer.param_groups for p in group["params"]), trainer.clip)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _validated(self, epoch: int, loss: float | None, seen: float) -> Progress:
+        """Validate, log, and keep the weights where they are the best so far."""
+        job, position = self.job, self.position
+        job.encoder.eval()
+        job.objective.eval()
+        metrics = job.objective.evaluate(job.encoder, job.data, job.protocol, "valid", job.users).metrics()
+        value = metrics[job.objective.metric]
+        sign = 1 if job.objective.maximise else -1
+        better = position.best is None or sign * value > sign * position.best
+        position.waited = 0 if better else position.waited + 1
+        if better:
+            position.best, position.best_epoch = value, epoch
+            save_weights(job.folder / BEST, job.encoder, job.objective)
+        record = {
+            "phase": self.phase.name, "epoch": epoch, "updates": position.updates, "loss": loss,
+            **metrics, "best": better, "sequences_per_second": round(seen, 1), "seconds": round(self._seconds(), 3),
+        }  # fmt: skip
+        self.journal.append(record)
+        return self._progress(loss or math.nan, seen, record)
+
+    def _save_if_due(self, loss_sum: torch.Tensor) -> None:
+        due = time.monotonic() - self.saved_at >= self.job.trainer.checkpoint_seconds
+        if due or self.stop.received is not None:
+            self._save(loss_sum)
+        if self.stop.received is not None:
+            raise Interrupted(self.stop.received)
+
+    def _save(self, loss_sum: torch.Tensor) -> None:
+        self._check_finite(loss_sum)
+        position = self.position
+        position.loss_sum, position.seconds = float(loss_sum), self._seconds()
+        position.log_position = self.journal.position
+        state = {"optimizer": self.optimizer.state_dict(), "draws": self.draws.get_state()}
+        checkpoint.save(self.job.folder / CHECKPOINT, position, self.job.modules, state)
+        self.saved_at = time.monotonic()
+
+    def _make_feed(self, frozen: bool) -> Feed:
+        job = self.job
+        job.objective.forget()
+        feed = job.objective.feed(job.data, job.protocol, job.users, job.length, job.trainer.batch_size)
+        if not frozen or self.phase.loss is not None:
+            return feed
+        job.encoder.eval()
+        return job.objective.cached(feed, job.encoder, job.data, job.protocol)
+
+    def _order(self, epoch: int) -> list[np.ndarray]:
+        return self.feed.order(stream(self.job.seed, "order", self.position.phase, epoch))
+
+    def _out_of_patience(self) -> bool:
+        return 0 < self.job.trainer.patience <= self.position.waited
+
+    def _check_finite(self, loss_sum: torch.Tensor) -> None:
+        if not torch.isfinite(loss_sum):
+            at = f"phase {self.phase.name}, epoch {self.position.epoch + 1}"
+            raise DivergedError(
+                f"the loss is not finite in {at}", f"lower trainer.lr (now {self.job.trainer.lr}) or set trainer.clip"
+            )
+
+    def _progress(self, loss: float, rate: float, record: dict[str, Any] | None = None) -> Progress:
+        return Progress(self.position.updates, self.epochs * self.steps, loss, rate, record)
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.resumed_at
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a kill inside a write left behind."""
+    for leftover in folder.glob(".*.tmp*"):
+        leftover.unlink(missing_ok=True)

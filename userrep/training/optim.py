@@ -1,0 +1,48 @@
+"""The optimiser: AdamW over tables, dense weights and heads, each with its own rate and decay."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from userrep.training.trainer import Trainer
+
+
+def make_optimizer(encoder: nn.Module, objective: nn.Module, trainer: Trainer, vocab_size: int) -> torch.optim.AdamW:
+    """Return a fresh optimiser over whatever requires a gradient; frozen weights are not in it, so nothing moves them."""
+    table_lr = trainer.lr if trainer.table_lr is None else trainer.table_lr
+    head_lr = trainer.lr if trainer.head_lr is None else trainer.head_lr
+    groups: dict[str, dict[str, Any]] = {
+        "table": {"params": [], "lr": table_lr, "weight_decay": trainer.table_weight_decay},
+        "dense": {"params": [], "lr": trainer.lr, "weight_decay": trainer.weight_decay},
+        "plain": {"params": [], "lr": trainer.lr, "weight_decay": 0.0},
+        "head": {"params": [], "lr": head_lr, "weight_decay": trainer.weight_decay},
+    }
+    for parameter in encoder.parameters():
+        if parameter.requires_grad:
+            groups[_kind(parameter, vocab_size)]["params"].append(parameter)
+    for parameter in objective.parameters():
+        if parameter.requires_grad:
+            kind = _kind(parameter, vocab_size)
+            groups["head" if kind == "dense" else kind]["params"].append(parameter)
+    used = [group | {"peak": group["lr"]} for group in groups.values() if group["params"]]
+    return torch.optim.AdamW(used, fused=True)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, trainer: Trainer, step: int, total: int) -> float:
+    """Set each group's rate for update `step` (from 0) of `total`; return the share of the peak."""
+    warm = trainer.warmup * total
+    share = 1.0
+    if step < warm:
+        share = (step + 1) / warm
+    elif trainer.schedule == "linear":
+        share = max(0.0, (total - step) / max(1.0, total - warm))
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * share
+    return share
+
+
+def _kind(parameter: nn.Parameter, vocab_size: int) -> str:
+    if parameter.ndim < 2:
+        return "plain"
+    return "table" if parameter.shape[0] == vocab_size else "dense"

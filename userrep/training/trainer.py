@@ -1,0 +1,51 @@
+"""The trainer's settings: how long, how fast and how often."""
+
+from dataclasses import dataclass
+
+from userrep.build import Component
+from userrep.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Trainer(Component):
+    """Settings of the training loop.
+
+    epochs              passes over the training examples, at most
+    batch_size          examples a step
+    length              window length of next-item training; tasks on users read `protocol.history` instead
+    lr                  peak learning rate of the encoder's dense weights
+    table_lr, head_lr   of item tables and of heads; as `lr` where null
+    weight_decay        decoupled, on dense matrices; `table_weight_decay` on item tables; never on norms and biases
+    warmup              share of the updates over which the rate rises
+    schedule            linear: decays to zero at the last update; constant
+    clip                largest gradient norm, 0 for none
+    patience            validations without a better metric before stopping, 0 for never
+    checkpoint_seconds  at most this much work is lost to a crash
+    """
+
+    epochs: int = 20
+    batch_size: int = 128
+    length: int = 100
+    lr: float = 1e-3
+    table_lr: float | None = None
+    head_lr: float | None = None
+    weight_decay: float = 0.0
+    table_weight_decay: float = 0.0
+    warmup: float = 0.0
+    schedule: str = "linear"
+    clip: float = 5.0
+    patience: int = 0
+    checkpoint_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or self.length < 1:
+            raise ConfigError(
+                f"trainer has epochs={self.epochs} batch_size={self.batch_size} length={self.length}",
+                "give whole numbers of at least 1",
+            )
+        if self.lr <= 0:
+            raise ConfigError(f"trainer.lr is {self.lr}", "give a rate above 0")
+        if self.schedule not in ("linear", "constant"):
+            raise ConfigError(f"trainer.schedule is '{self.schedule}'", "choose linear or constant")
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"trainer.warmup is {self.warmup}", "give a share of the updates in [0, 1)")
