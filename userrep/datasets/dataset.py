@@ -35,6 +35,9 @@ class Dataset(Component):
     licence is a short text that is printed; accept makes the user agree to it with --accept-licence.
     labels names the user columns that classification tasks predict; tasks names conf/task files, the default first.
     ties orders events of one user and one second: as in the raw file, or at random by ties_seed.
+    repeats says whether a user may meet an item again: "merge" keeps the first meeting only, "keep" merges no more
+    than events equal in user, item and time. min_user_events and min_item_events drop users and items with fewer
+    events, again and again until none is left to drop. split_seed draws the splits of users.
     """
 
     name: str
@@ -47,8 +50,14 @@ class Dataset(Component):
     labels: list[str] = field(default_factory=list)
     ties: Literal["file", "random"] = "file"
     ties_seed: int = 0
+    repeats: Literal["keep", "merge"] = "keep"
+    split_seed: int = 0
     min_user_events: int = 1
     min_item_events: int = 1
+
+    def raw_files(self, raw_dir: Path) -> list[Path]:
+        """List the files that `events` reads, so that a change to one of them is noticed."""
+        return sorted(path for path in raw_dir.iterdir() if path.is_file()) if raw_dir.is_dir() else []
 
     @abstractmethod
     def events(self, raw_dir: Path) -> Events:

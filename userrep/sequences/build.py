@@ -1,0 +1,131 @@
+"""From events to flat arrays: ordered, duplicates merged, rare users and items dropped, items numbered."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from userrep.datasets.dataset import Dataset, Events
+from userrep.errors import DataError
+from userrep.sequences.schema import checked_frame, checked_users
+from userrep.sequences.vocab import Vocabulary, before_last_two, rank_items
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The events of one domain: `items` (E,) int32, `offsets` (U+1,) int64, `times` (E,) int64, `ratings` (E,) float32."""
+
+    name: str
+    items: np.ndarray
+    offsets: np.ndarray
+    times: np.ndarray | None
+    ratings: np.ndarray | None
+    vocabulary: Vocabulary
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What preparation left out."""
+
+    duplicates: int  # events merged into an earlier one
+    users: int
+    items: int
+    events: int  # by the filters, duplicates not included
+
+
+@dataclass(frozen=True)
+class Built:
+    """All domains over one list of users; `users` has columns user and labels, in row order."""
+
+    users: pl.DataFrame
+    domains: list[Domain]
+    item_text: pl.DataFrame
+    dropped: Dropped
+
+
+def assemble(events: Events, dataset: Dataset) -> Built:
+    """Build the arrays of a data set from what its reader returned.
+
+    Users are in order of (length, text) of their raw ids, which is numeric order for numbers, and each user's events
+    in order of (time, row), or (time, random) with `ties=random`.
+
+    Raises:
+        DataError: the events are malformed, or the filters leave none.
+    """
+    labelled = checked_users(events, dataset.labels, dataset.name)
+    frame = checked_frame(events, dataset.name)
+    user_ids = frame["user"].unique().to_frame().sort(pl.col("user").str.len_bytes(), "user")["user"]
+    item_ids = frame["item"].unique().sort()
+    coded = _coded(frame, user_ids, item_ids)
+    merged = _merge_duplicates(coded, dataset.repeats)
+    kept = _keep_dense(merged, dataset.min_user_events, dataset.min_item_events)
+    if kept.is_empty():
+        raise DataError(f"the filters leave no event of {dataset.name}", "lower dataset.min_user_events or dataset.min_item_events")
+    ordered = _shuffle_ties(kept, dataset.ties_seed) if dataset.ties == "random" else kept
+    rows, user_of_event = np.unique(ordered["user"].to_numpy(), return_inverse=True)
+    ordered = ordered.with_columns(user=pl.Series(user_of_event))
+    names = frame["domain"].unique(maintain_order=True).to_list()
+    domains = [_domain(name, ordered.filter(domain=code), len(rows), item_ids) for code, name in enumerate(names)]
+    users = user_ids[rows].to_frame("user").join(labelled, on="user", how="left", maintain_order="left")
+    dropped = Dropped(
+        duplicates=len(coded) - len(merged),
+        users=len(user_ids) - len(rows),
+        items=len(item_ids) - ordered["item"].n_unique(),
+        events=len(merged) - len(kept),
+    )
+    return Built(users, domains, events.item_text, dropped)
+
+
+def _coded(frame: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series) -> pl.DataFrame:
+    """Replace texts by their rank in the sorted lists, then sort by (user, time, row)."""
+    names = frame["domain"].unique(maintain_order=True)
+    return frame.select(
+        pl.col("user").cast(pl.Enum(user_ids)).to_physical().cast(pl.Int64),
+        pl.col("item").cast(pl.Enum(item_ids)).to_physical().cast(pl.Int64),
+        pl.col("domain").cast(pl.Enum(names)).to_physical().cast(pl.Int64),
+        "time",
+        "rating",
+        "row",
+    ).sort("user", "time", "row")
+
+
+def _merge_duplicates(events: pl.DataFrame, repeats: str) -> pl.DataFrame:
+    """Keep the first of equal events: of one user and item, or of one user, item and time where repeats are meant."""
+    if repeats == "merge":
+        return events.unique(["user", "domain", "item"], keep="first", maintain_order=True)
+    copy = events.select("user", "domain", "item", "time").is_duplicated() & events["time"].is_not_null()
+    if not copy.any():
+        return events
+    first = pl.col("row") == pl.col("row").min().over("user", "domain", "item", "time")
+    return events.filter(~copy | events.select(first).to_series())
+
+
+def _keep_dense(events: pl.DataFrame, min_user: int, min_item: int) -> pl.DataFrame:
+    """Drop users and items with fewer events than the minima, again and again until none is left to drop."""
+    while len(events):
+        enough = (pl.len().over("user") >= min_user) & (pl.len().over("domain", "item") >= min_item)
+        kept = events.filter(enough) if max(min_user, min_item) > 1 else events
+        if len(kept) == len(events):
+            break
+        events = kept
+    return events
+
+
+def _shuffle_ties(events: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Order the events of one user and time at random, whatever their order in the file was."""
+    canonical = events.sort("user", "time", "domain", "item", "row")
+    draws = np.random.default_rng(seed).random(len(canonical))
+    return canonical.with_columns(draw=pl.Series(draws)).sort("user", "time", "draw").drop("draw")
+
+
+def _domain(name: str, events: pl.DataFrame, num_users: int, item_ids: pl.Series) -> Domain:
+    present, codes = np.unique(events["item"].to_numpy(), return_inverse=True)
+    offsets = np.zeros(num_users + 1, dtype=np.int64)
+    np.cumsum(np.bincount(events["user"].to_numpy(), minlength=num_users), out=offsets[1:])
+    items, vocabulary = rank_items(codes, before_last_two(offsets), item_ids[present].to_list())
+    return Domain(name, items, offsets, _column(events["time"]), _column(events["rating"]), vocabulary)
+
+
+def _column(values: pl.Series) -> np.ndarray | None:
+    """Return the values, missing ratings as NaN, or None where there are none at all."""
+    return None if values.null_count() == len(values) else values.to_numpy()

@@ -1,0 +1,99 @@
+"""The splits of a data set as one table of runs: made, hashed, written and read."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from userrep.sequences.split import ROLES, Split, by_time, chain, folds, leave_one_out, paper
+
+SCHEMA = {
+    "split": pl.String,
+    "fold": pl.Int32,
+    "domain": pl.String,  # null: the split divides users
+    "user": pl.String,
+    "position": pl.Int64,  # from here on the user's events have this role
+    "role": pl.String,
+}
+Timeline = tuple[np.ndarray, np.ndarray | None]  # offsets (U+1,), times (E,) of one domain
+
+
+def make_splits(user_ids: list[str], domains: Mapping[str, Timeline], seed: int) -> list[Split]:
+    """Make all splits of the protocol: of each domain's events, and of the users into folds and as in the paper."""
+    made = []
+    for domain, (offsets, times) in domains.items():
+        counts = np.diff(offsets)
+        ends = {"leave_one_out": leave_one_out(counts), "chain": chain(offsets, times)}
+        timed = None if times is None else by_time(offsets, times)
+        if timed is not None:
+            ends["time"] = timed
+        made += [of_events(name, 0, domain, *pair) for name, pair in ends.items()]
+    made += [of_users("folds", fold, roles) for fold, roles in enumerate(folds(user_ids, seed))]
+    made += [of_users("paper", fold, roles) for fold, roles in enumerate(paper(user_ids, seed))]
+    return hashed(made, user_ids)
+
+
+def of_events(name: str, fold: int, domain: str, train_end: np.ndarray, valid_end: np.ndarray) -> Split:
+    """Describe a split of one domain's events."""
+    return Split(name, fold, "", train_end, valid_end, np.zeros(len(train_end), dtype=np.int8), domain)
+
+
+def of_users(name: str, fold: int, user_role: np.ndarray) -> Split:
+    """Describe a split of the users; how many events each has is filled in when it is read for a domain."""
+    nothing = np.zeros(len(user_role), dtype=np.int64)
+    return Split(name, fold, "", nothing, nothing, user_role)
+
+
+def hashed(splits: list[Split], user_ids: list[str]) -> list[Split]:
+    """Give each split the hash of all folds and domains of its name, and of whom they divide."""
+    states = {split.name: hashlib.sha256("\n".join(user_ids).encode()) for split in splits}
+    for split in sorted(splits, key=_key):
+        states[split.name].update(f"|{split.fold}|{split.domain}|".encode())
+        for values in (split.train_end, split.valid_end, split.user_role) if split.domain else (split.user_role,):
+            states[split.name].update(values.astype("<i8").tobytes())
+    return [replace(split, hash=states[split.name].hexdigest()) for split in splits]
+
+
+def _key(split: Split) -> tuple[str, int, str]:
+    return split.name, split.fold, split.domain or ""
+
+
+def to_runs(splits: list[Split], user_ids: list[str], domains: Mapping[str, Timeline]) -> pl.DataFrame:
+    """Write the splits as rows of SCHEMA, users in row order; a user without events in a domain has no row there."""
+    users = pl.Series("user", user_ids)
+    parts = []
+    for split in sorted(splits, key=_key):
+        if split.domain is None:
+            rows, position, role = np.arange(len(user_ids)), np.zeros(len(user_ids), dtype=np.int64), split.user_role
+        else:
+            rows, position, role = _runs(split, np.diff(domains[split.domain][0]))
+        what = {"split": split.name, "fold": split.fold, "domain": split.domain}
+        runs = pl.DataFrame({"user": users[rows], "position": position, "role": np.array(ROLES)[role]})
+        parts.append(runs.select(*(pl.lit(value, SCHEMA[key]).alias(key) for key, value in what.items()), pl.all()))
+    return pl.concat(parts).cast(dict(SCHEMA))  # type: ignore[arg-type]
+
+
+def _runs(split: Split, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows, first positions and roles of the runs that are not empty."""
+    begins = np.stack([np.zeros_like(counts), split.train_end, split.valid_end], axis=1)
+    ends = np.stack([split.train_end, split.valid_end, counts], axis=1)
+    rows, role = np.nonzero(ends > begins)
+    return rows, begins[rows, role], role
+
+
+def from_runs(
+    name: str, fold: int, domain: str | None, rows: np.ndarray, position: np.ndarray, role: np.ndarray, counts: np.ndarray
+) -> Split:
+    """Read the runs of one fold back: rows, positions and roles (R,); `counts` (U,) are events a user."""
+    if domain is None:
+        user_role = np.zeros(len(counts), dtype=np.int8)
+        user_role[rows] = role
+        return of_users(name, fold, user_role)
+    ends = []
+    for first in (1, 2):  # the first event that is not training, the first that is test
+        end = counts.copy()
+        np.minimum.at(end, rows[role >= first], position[role >= first])
+        ends.append(end)
+    return of_events(name, fold, domain, *ends)

@@ -1,0 +1,163 @@
+"""A prepared data set on disk: a folder of parquet tables and flat arrays, opened without reading what is not asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from userrep.errors import DataError, suggest
+from userrep.files import digest, read_json
+from userrep.sequences.split import ROLES, Split
+from userrep.sequences.splits import from_runs
+from userrep.sequences.vocab import RESERVED
+
+__all__ = ["FORMAT", "Prepared", "Sequences", "Split", "open_prepared", "prepared_path"]
+
+FORMAT = 1  # raised whenever the files change their meaning
+DESCRIPTIVE = {"title", "licence", "citation", "accept", "sources"}  # keys of a data set that change no event
+
+
+def prepared_path(data_dir: Path, dataset_node: Mapping[str, Any]) -> Path:
+    """Return where the data set of this config node is prepared; its descriptive keys do not matter."""
+    decisive = {key: value for key, value in dataset_node.items() if key not in DESCRIPTIVE}
+    return Path(data_dir) / "prepared" / f"{dataset_node['name']}-{digest(decisive)[:8]}"
+
+
+def open_prepared(data_dir: Path, dataset_node: Mapping[str, Any]) -> "Prepared":
+    """Open the prepared data set of a config node.
+
+    Raises:
+        DataError: it has not been prepared, or by another version; the hint holds the commands to type.
+    """
+    path = prepared_path(data_dir, dataset_node)
+    if not (path / "meta.json").exists():
+        raise DataError(f"{dataset_node['name']} is not prepared: {path} does not exist", _commands(data_dir, dataset_node))
+    return Prepared(path)
+
+
+def _commands(data_dir: Path, node: Mapping[str, Any]) -> str:
+    name, where = node["name"], "" if Path(data_dir) == Path("data") else f" --data-dir {data_dir}"
+    steps = [f"userrep preprocess dataset={name}{where}"]
+    if node.get("sources") and not (Path(data_dir) / "raw" / name).exists():
+        steps.insert(0, f"userrep download {name}{where}")
+    return " && ".join(steps)
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """All users' events of one domain, oldest first: those of user row u are [offsets[u], offsets[u + 1])."""
+
+    items: np.ndarray  # (E,) int32 vocabulary ids, memory-mapped
+    offsets: np.ndarray  # (U+1,) int64
+    times: np.ndarray | None  # (E,) int64 seconds
+    ratings: np.ndarray | None  # (E,) float32, NaN where missing
+    vocab_size: int  # items + RESERVED
+    folder: Path
+
+    @cached_property
+    def _table(self) -> pl.DataFrame:
+        return pl.read_parquet(self.folder / "items.parquet")
+
+    @property
+    def item_ids(self) -> list[str]:
+        """Raw ids in vocabulary order: that of id v is `item_ids[v - RESERVED]`."""
+        return self._table["item"].to_list()
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Count each item's events before every user's last two, (items,) int64: what the vocabulary is ordered by."""
+        return self._table["count"].to_numpy()
+
+    @property
+    def texts(self) -> list[str | None]:
+        """Titles in vocabulary order, None where there is none."""
+        return self._table["text"].to_list()
+
+
+class Prepared:
+    """An opened prepared data set; nothing but `meta.json` is read until it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.meta: dict[str, Any] = read_json(self.path / "meta.json")
+        found = self.meta.get("format") if isinstance(self.meta, dict) else None
+        if found != FORMAT:
+            raise DataError(f"{self.path} has format {found}, this userrep reads {FORMAT}", "prepare it again: userrep preprocess --fresh")
+        self.name: str = self.meta["name"]
+        self.hash: str = self.meta["hash"]
+        self.tasks: list[str] = self.meta["tasks"]
+        self.domains: list[str] = [domain["name"] for domain in self.meta["domains"]]
+        self.main: str = self.domains[0]
+        self.num_users: int = self.meta["users"]
+        self._sequences: dict[str, Sequences] = {}
+
+    @cached_property
+    def _users(self) -> pl.DataFrame:
+        return pl.read_parquet(self.path / "users.parquet")
+
+    @property
+    def user_ids(self) -> list[str]:
+        """Raw ids (U,) in row order."""
+        return self._users["user"].to_list()
+
+    def sequences(self, domain: str | None = None) -> Sequences:
+        """Map one domain's events into memory; the main domain's where none is named."""
+        name = domain or self.main
+        if name not in self._sequences:
+            entry = self._entry(name, self.meta["domains"], "domain")
+            folder = self.path / "domains" / name
+            times, ratings = (_load(folder / f"{kind}.npy") if entry[kind] else None for kind in ("times", "ratings"))
+            items, offsets = _load(folder / "items.npy"), np.array(_load(folder / "offsets.npy"))
+            self._sequences[name] = Sequences(items, offsets, times, ratings, RESERVED + entry["items"], folder)
+        return self._sequences[name]
+
+    def classes(self, name: str) -> list[str]:
+        """List the classes of a label, sorted; code k means `classes[k]`."""
+        return list(self._entry(name, self.meta["labels"], "label")["classes"])
+
+    def labels(self, name: str) -> np.ndarray:
+        """Return each user's class code, (U,) int64, -1 where unknown."""
+        coded = self._users[name].cast(pl.Enum(self.classes(name))).to_physical()
+        return coded.cast(pl.Int64).fill_null(-1).to_numpy().copy()
+
+    def split(self, name: str, fold: int = 0, domain: str | None = None) -> Split:
+        """Return one fold of a split, its event counts those of `domain` (the main one where none is named).
+
+        Raises:
+            DataError: there is no such split, fold or domain; the hint lists what there is.
+        """
+        entry = self._entry(name, self.meta["splits"], "split")
+        if not 0 <= fold < entry["folds"]:
+            raise DataError(f"split {name!r} has no fold {fold}", f"choose one of 0 to {entry['folds'] - 1}")
+        counts = np.diff(self.sequences(domain).offsets)
+        where = None if entry["kind"] == "users" else domain or self.main
+        runs = self._runs(name, fold, where)
+        split = from_runs(name, fold, where, *(runs[key].to_numpy() for key in ("row", "position", "code")), counts)
+        ends = {"train_end": counts, "valid_end": counts} if where is None else {}
+        return replace(split, hash=entry["hash"], **ends)
+
+    def _runs(self, name: str, fold: int, domain: str | None) -> pl.DataFrame:
+        """Read the rows of one fold with columns row, position and code."""
+        table = pl.scan_parquet(self.path / "splits.parquet")
+        chosen = (pl.col("split") == name) & (pl.col("fold") == fold) & pl.col("domain").eq_missing(domain)
+        rows = self._users.select("user", row=pl.int_range(pl.len())).lazy()
+        code = pl.col("role").cast(pl.Enum(ROLES)).to_physical().cast(pl.Int64)
+        found = table.filter(chosen).join(rows, on="user", maintain_order="left")
+        return found.select("row", "position", code=code).collect()
+
+    def _entry(self, name: str, entries: Sequence[Mapping[str, Any]], what: str) -> Mapping[str, Any]:
+        known = {entry["name"]: entry for entry in entries}
+        if name not in known:
+            raise DataError(f"{self.name} has no {what} {name!r}", suggest(name, known))
+        return known[name]
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}", "prepare it again: userrep preprocess --fresh") from error
