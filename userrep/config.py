@@ -54,7 +54,8 @@ def flag_overrides(overrides: Sequence[str], **flags: object) -> tuple[str, ...]
             continue
         given = [text.partition("=")[2] for text in overrides if text.partition("=")[0].lstrip("+") == key]
         if any(other != str(value) for other in given):
-            raise UsageError(f"--{key} {value} and {key}={given[0]} disagree", "give one of the two")
+            flag = key.rpartition(".")[2]
+            raise UsageError(f"--{flag} {value} and {key}={given[0]} disagree", "give one of the two")
         if not given:
             folded.append(f"{key}={value}")
     return tuple(folded)

@@ -1,11 +1,12 @@
 """The one place that prints: notes, tables, errors, progress and the JSON answer."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from userrep.errors import UserRepError
 from userrep.files import plain
@@ -28,9 +29,37 @@ def use_json(on: bool) -> None:
 def _console(*, stderr: bool) -> "Console":
     from rich.console import Console
 
+    class Tolerant(Console):
+        def on_broken_pipe(self) -> None:
+            _silence(stream)
+
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else PLAIN_WIDTH
-    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
+    return Tolerant(file=stream, width=width, markup=False, highlight=False, emoji=False)
+
+
+def _silence(stream: TextIO) -> None:
+    """Send what is still to come to nowhere: a reader that went away, as `| head` does, ends no work."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, stream.fileno())
+    os.close(devnull)
+
+
+def _write(stream: TextIO, line: str) -> None:
+    try:
+        stream.write(line + "\n")
+        stream.flush()
+    except BrokenPipeError:
+        _silence(stream)
+
+
+def flush() -> None:
+    """Bring out what is still buffered, quietly if nobody reads it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            _silence(stream)
 
 
 def note(text: str) -> None:
@@ -84,8 +113,7 @@ def _one_line(text: str) -> str:
 
 def emit_json(answer: Any) -> None:
     """Write one JSON object, on one line, to stdout; NaN becomes null."""
-    sys.stdout.write(json.dumps(plain(answer), ensure_ascii=False, allow_nan=False) + "\n")
-    sys.stdout.flush()
+    _write(sys.stdout, json.dumps(plain(answer), ensure_ascii=False, allow_nan=False))
 
 
 class Progress(Protocol):
@@ -197,5 +225,4 @@ class _Lines:
             return
         self._next = now + PLAIN_SECONDS
         total = f"/{self._total:,.0f}" if self._total else ""
-        line = f"{self._description}: {self._done:,.0f}{total} {self._unit}{suffix}"
-        print(line.rstrip(), file=sys.stderr, flush=True)
+        _write(sys.stderr, f"{self._description}: {self._done:,.0f}{total} {self._unit}{suffix}".rstrip())

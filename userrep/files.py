@@ -120,9 +120,13 @@ def read_json(path: Path | str) -> Any:
 
 def write_yaml(path: Path | str, value: Any) -> None:
     """Write `value` as YAML in the order given, atomically."""
-    text = yaml.safe_dump(plain(value), sort_keys=False, allow_unicode=True)
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(to_yaml(value), encoding="utf-8")
+
+
+def to_yaml(value: Any) -> str:
+    """Return `value` as YAML in the order given."""
+    return str(yaml.safe_dump(plain(value), sort_keys=False, allow_unicode=True))
 
 
 def read_yaml(path: Path | str) -> Any:

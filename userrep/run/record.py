@@ -147,7 +147,7 @@ def list_runs(runs_dir: Path) -> list[Run]:
 
 
 def newest_run(verb: str | Iterable[str], runs_dir: Path) -> Run:
-    """Return the finished run of `verb` (or of one of several) begun last; raise UsageError if there is none."""
+    """Return the finished run of `verb` (or of one of several) begun last; UsageError if there is none."""
     verbs = (verb,) if isinstance(verb, str) else tuple(verb)
     fitting = [run for run in list_runs(runs_dir) if run.verb in verbs and run.finished]
     if not fitting:

@@ -1,0 +1,137 @@
+"""What surrounds every command: its stage, its answer, its errors and its exit code."""
+
+import errno
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import FrameType, ModuleType
+from typing import Any
+
+import typer
+
+from userrep import console
+from userrep.config import compose
+from userrep.errors import DataError, Interrupted, UsageError, UserRepError
+from userrep.files import to_yaml
+from userrep.groups import VERBS
+from userrep.stages.request import Request
+
+DEBUG = "USERREP_DEBUG"
+_PLANS_ITSELF = ("download",)  # stages that answer --dry-run themselves
+_ParserError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+class InternalError(UserRepError):
+    """A fault of ours."""
+
+    kind = "internal"
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, raised where Ctrl-C would be."""
+
+
+def execute(verb: str, request: Request, *, json: bool) -> None:
+    """Run the stage of `verb`, or show what it would run, and give the answer."""
+    console.use_json(json)
+    began = time.monotonic()
+    if request.dry_run and verb in VERBS and verb not in _PLANS_ITSELF:
+        answer = _plan(verb, request)
+    else:
+        answer = _stage(verb).run(request)
+    if json:
+        seconds = round(time.monotonic() - began, 3)
+        console.emit_json({"verb": verb, "run": None, **answer, "seconds": seconds})
+
+
+def _stage(verb: str) -> ModuleType:
+    name = "userrep.stages." + {"import": "import_"}.get(verb, verb)
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise UsageError(
+            f"this version cannot {verb} yet", "see userrep --help for what it can do"
+        ) from error
+
+
+def _plan(verb: str, request: Request) -> dict[str, Any]:
+    """Compose and check, touch nothing; a stage whose config hangs on more than the overrides has a `plan`."""
+    try:
+        plan: Callable[[Request], dict[str, Any]] | None = getattr(_stage(verb), "plan", None)
+    except UsageError:
+        plan = None
+    config = plan(request) if plan else compose(verb, request.overrides, request.config_dir)
+    console.note(to_yaml(config).rstrip())
+    console.note("# nothing was done: --dry-run")
+    return {"dry_run": True, "run": request.run, "config": config}
+
+
+def conduct(work: Callable[[], Any], *, json: bool) -> int:
+    """Do `work`; turn whatever goes wrong into one line of cause, one of remedy, and an exit code."""
+    console.use_json(json)
+    with _terminable():
+        try:
+            done = work()
+            return done if isinstance(done, int) else 0
+        except (Exception, KeyboardInterrupt) as error:
+            told = explained(error)
+            if os.environ.get(DEBUG):
+                console.warn(traceback.format_exc())
+            console.show_error(told)
+            return told.exit_code
+        finally:
+            console.flush()
+
+
+def explained(error: BaseException) -> UserRepError:
+    """Return what a user should hear about `error`."""
+    if isinstance(error, UserRepError):
+        return error
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return Interrupted(signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT)
+    if isinstance(error, _ParserError):
+        return _misused(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return UsageError(f"out of memory: {_brief(error)}", "lower trainer.batch_size or protocol.history")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        where = f" {error.filename}" if error.filename else ""
+        return DataError(
+            f"{error.strerror}:{where}", "free space or permission, or write elsewhere with --run"
+        )
+    cause = f"internal error: {type(error).__name__}: {_brief(error)}"
+    return InternalError(cause, f"run again with {DEBUG}=1 to see where, and report it")
+
+
+def _misused(error: BaseException) -> UsageError:
+    message = getattr(error, "format_message", lambda: str(error))()
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "userrep"
+    return UsageError(message, f"{path} --help")
+
+
+def _brief(error: BaseException) -> str:
+    return (str(error).strip() or "no message").splitlines()[0]
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM unwind as Ctrl-C does, so that locks and temporary files are cleaned up."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
