@@ -1,0 +1,1 @@
+"""What a number is: ranks, metrics, intervals, slices and tests of differences."""

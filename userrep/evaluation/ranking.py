@@ -1,0 +1,297 @@
+"""Ranks over a whole vocabulary: scores above the target's are counted in tiles, never held as `(B, V)`.
+
+A matrix product's last bits depend on its shape, so scores are always made in tiles of one fixed shape,
+whatever the caller asks for: the counts are bit-equal for any batch and any tile. The target's score is read
+from the same kind of tile as its competitors'; computed apart, as `(user * item).sum()`, it would differ in
+the last bit and an equal item would outrank it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from userrep.errors import DivergedError
+from userrep.sequences.vocab import RESERVED
+
+ENCODE_TILE = 64  # users that go through an encoder together
+USER_TILE, ITEM_TILE = 256, 4096  # the one shape of a score product: 4 MiB of scores
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+REMEDY = "train again with a lower trainer.lr"
+
+Block = Callable[[int, int], Tensor]
+
+
+class Scorer(Protocol):
+    """Scores of users for items, made block by block.
+
+    `tile` (users, items) is the granularity of blocks: (1, 1) where scores do not depend on how they are cut.
+    """
+
+    tile: tuple[int, int]
+    device: torch.device
+
+    def block(self, rows: np.ndarray) -> Block:
+        """Return the function that scores users `rows (u,)` for items `[lo, hi)`.
+
+        It gives `(u, hi - lo)` fp32, which the caller may overwrite and the next call does.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Csr:
+    """Histories: row n's is `items[starts[n]:ends[n]]`, flat int32 items and absolute bounds `(N,)`."""
+
+    items: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+
+    def pairs(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the index within `rows` and the item of every event in the histories of `rows`."""
+        starts, lengths = self.starts[rows], self.ends[rows] - self.starts[rows]
+        owner = np.repeat(np.arange(len(rows)), lengths)
+        begun = np.cumsum(lengths) - lengths
+        return owner, self.items[np.arange(len(owner)) + np.repeat(starts - begun, lengths)]
+
+
+class Counts(NamedTuple):
+    """Competitors above and equal to each target, `(N,)` int64, among all items and sampled negatives."""
+
+    greater: np.ndarray
+    ties: np.ndarray
+    sampled_greater: np.ndarray | None = None
+    sampled_ties: np.ndarray | None = None
+
+
+class DotScorer:
+    """Score by dot product: users `(N, D)` with an item table `(V, D)`, plus an item bias `(V,)`, in fp32.
+
+    Raises DivergedError where a vector is not finite, since a target scored NaN would seem to rank first.
+    """
+
+    tile = (USER_TILE, ITEM_TILE)
+
+    def __init__(self, users: Tensor, table: Tensor, bias: Tensor | None = None) -> None:
+        _check_finite("user vectors", users)
+        _check_finite("item vectors", table)
+        self.users, self.table, self.bias = users.detach(), table.detach(), None
+        if bias is not None:
+            _check_finite("item biases", bias)
+            self.bias = bias.detach()
+        self.device = table.device
+        self.scores = torch.empty(0, 0)
+
+    def block(self, rows: np.ndarray) -> Block:
+        chosen = self.users[torch.from_numpy(rows).to(self.device)].float()
+        users = _padded(chosen, _round_up(len(rows), USER_TILE))  # (multiple of USER_TILE, D)
+
+        def scores(lo: int, hi: int) -> Tensor:
+            width = _round_up(hi - lo, ITEM_TILE)
+            if self.scores.shape != (len(users), width):
+                self.scores = torch.empty(len(users), width, device=self.device)
+            for left in range(lo, hi, ITEM_TILE):
+                items = _padded(self.table[left : left + ITEM_TILE].float(), ITEM_TILE)  # (ITEM_TILE, D)
+                for top in range(0, len(users), USER_TILE):
+                    part = self.scores[top : top + USER_TILE, left - lo : left - lo + ITEM_TILE]
+                    torch.mm(users[top : top + USER_TILE], items.t(), out=part)
+            found = self.scores[: len(rows), : hi - lo]
+            return found if self.bias is None else found.add_(self.bias[lo:hi].float())
+
+        return scores
+
+
+def _round_up(asked: int, step: int) -> int:
+    return -(-asked // step) * step
+
+
+def _padded(tensor: Tensor, length: int) -> Tensor:
+    missing = length - len(tensor)
+    return torch.nn.functional.pad(tensor, (0, 0, 0, missing)) if missing else tensor
+
+
+def _check_finite(name: str, tensor: Tensor) -> None:
+    if tensor.numel() == 0:
+        return
+    low, high = tensor.aminmax()  # NaN goes through; no mask of the table's size
+    if not (torch.isfinite(low) and torch.isfinite(high)):
+        raise DivergedError(f"{name} are not finite: there is nothing to rank by", REMEDY)
+
+
+def encode_in_tiles(encode: Callable[[int, int], Tensor], count: int, tile: int = ENCODE_TILE) -> Tensor:
+    """Encode cases 0..count to `(count, D)` by `encode(start, stop)` -> `(stop - start, D)`, in equal tiles.
+
+    The last tile reaches back over cases already encoded, so that all tiles have one shape and a user's
+    vector depends on no batch size. The caller fixes the other dimensions too: one history length for all.
+    """
+    if count <= tile:
+        return encode(0, count)
+    parts = [encode(start, start + tile) for start in range(0, count - tile + 1, tile)]
+    left = count % tile
+    return torch.cat([*parts, encode(count - tile, count)[tile - left :]] if left else parts)
+
+
+def count_above(
+    scorer: Scorer,
+    targets: np.ndarray,
+    history: Csr | None,
+    vocab_size: int,
+    first: int = RESERVED,
+    tile_users: int = USER_TILE,
+    tile_items: int = ITEM_TILE,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Count the items scored above and equal to each target `(N,)`: two `(N,)` int64.
+
+    Candidates are the ids from `first` on, less the target itself (by id) and the items of its history, each
+    once; a target that its history holds stays a target.
+    """
+    counts = count_competitors(scorer, targets, history, vocab_size, None, first, tile_users, tile_items)
+    return counts.greater, counts.ties
+
+
+@torch.no_grad()
+def count_competitors(
+    scorer: Scorer,
+    targets: np.ndarray,
+    history: Csr | None,
+    vocab_size: int,
+    negatives: np.ndarray | None = None,
+    first: int = RESERVED,
+    tile_users: int = USER_TILE,
+    tile_items: int = ITEM_TILE,
+) -> Counts:
+    """Count as `count_above` and, in the same pass, among `negatives (N, S)`, histories or not."""
+    height, width = _round_up(tile_users, scorer.tile[0]), _round_up(tile_items, scorer.tile[1])
+    counts = np.zeros((4, len(targets)), dtype=np.int64)
+    order = np.argsort(targets, kind="stable")  # the targets of a block then lie in few tiles
+    with _exact_products():
+        for start in range(0, len(targets), height):
+            rows = order[start : start + height]
+            block = _Block(scorer, rows, targets[rows], vocab_size, width)
+            owner, items = (np.empty(0, np.int64),) * 2 if history is None else history.pairs(rows)
+            sampled = None if negatives is None else negatives[rows]
+            counts[:, rows] = block.count(owner, items, first, sampled)
+    return Counts(counts[0], counts[1]) if negatives is None else Counts(*counts)
+
+
+class _Block:
+    """Some users against the vocabulary, tile after tile."""
+
+    def __init__(
+        self, scorer: Scorer, rows: np.ndarray, targets: np.ndarray, vocab_size: int, width: int
+    ) -> None:
+        self.scores, self.device = scorer.block(rows), scorer.device
+        self.targets, self.vocab_size, self.width = targets, vocab_size, width
+        self.last: tuple[int, Tensor] | None = None
+
+    def count(
+        self, owner: np.ndarray, items: np.ndarray, first: int, sampled: np.ndarray | None
+    ) -> np.ndarray:
+        """Return greater, ties and the same among `sampled (u, S)`: `(4, u)`; `owner`, `items` are histories."""
+        users = np.arange(len(self.targets))
+        target = self._target_scores()[:, None]  # (u, 1)
+        excluded = self._by_tile(np.concatenate([owner, users]), np.concatenate([items, self.targets]))
+        drawn = self._by_tile(*_pairs(sampled))
+        counts = torch.zeros(4, len(users), dtype=torch.int64, device=self.device)
+        flags = torch.empty(len(users), min(self.width, self.vocab_size), device=self.device)
+        for index, lo in enumerate(range(0, self.vocab_size, self.width)):
+            scores = self._tile(lo)  # (u, i)
+            self._add_sampled(counts[2:], scores, target, *drawn[index], lo)
+            outer, inner = excluded[index]
+            scores[outer, inner - lo] = -torch.inf
+            scores[:, : max(0, first - lo)] = -torch.inf
+            counted = flags[:, : scores.shape[1]]
+            counts[0] += torch.gt(scores, target, out=counted).sum(1).long()  # exact: fewer than 2^24 ones
+            counts[1] += torch.eq(scores, target, out=counted).sum(1).long()
+            self.last = None  # its scores are overwritten
+        return counts.cpu().numpy()
+
+    def _tile(self, lo: int) -> Tensor:
+        if self.last is None or self.last[0] != lo:
+            self.last = lo, self.scores(lo, min(lo + self.width, self.vocab_size))
+        return self.last[1]
+
+    def _target_scores(self) -> Tensor:
+        """Read each target's score from the tile that holds it: `(u,)`."""
+        found = torch.empty(len(self.targets), device=self.device)
+        tiles = self.targets // self.width
+        for tile in np.unique(tiles):
+            chosen = np.flatnonzero(tiles == tile)
+            lo, index = int(tile) * self.width, torch.from_numpy(chosen).to(self.device)
+            columns = torch.from_numpy(self.targets[chosen] - lo).to(self.device)
+            found[index] = self._tile(lo)[index, columns]
+        if not torch.isfinite(found).all():
+            raise DivergedError("a target's score is not finite: it has no rank", REMEDY)
+        return found
+
+    def _by_tile(self, owner: np.ndarray, items: np.ndarray) -> list[tuple[Tensor, Tensor]]:
+        """Divide pairs (user in the block, item) by the tile that holds the item."""
+        tiles = (items // self.width).astype(np.uint16 if self.vocab_size // self.width < 2**16 else np.int64)
+        order = np.argsort(tiles, kind="stable")  # a radix sort for 16 bits
+        cuts = np.searchsorted(tiles[order], np.arange(1, -(-self.vocab_size // self.width)))
+        outer = torch.from_numpy(owner[order].astype(np.int64)).to(self.device)
+        inner = torch.from_numpy(items[order].astype(np.int64)).to(self.device)
+        bounds = [0, *cuts.tolist(), len(items)]
+        return [(outer[a:b], inner[a:b]) for a, b in pairwise(bounds)]
+
+    @staticmethod
+    def _add_sampled(
+        counts: Tensor, scores: Tensor, target: Tensor, owner: Tensor, items: Tensor, lo: int
+    ) -> None:
+        drawn, own = scores[owner, items - lo], target[owner, 0]
+        counts[0].index_add_(0, owner, drawn.gt(own).long())
+        counts[1].index_add_(0, owner, drawn.eq(own).long())
+
+
+def _pairs(drawn: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    if drawn is None:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return np.repeat(np.arange(len(drawn)), drawn.shape[1]), drawn.ravel()
+
+
+@contextmanager
+def _exact_products() -> Iterator[None]:
+    """Keep matrix products in fp32 proper: no TF32, no bf16, no autocast in a reported number."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        with torch.autocast(kind, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def uniform_negatives(
+    keys: np.ndarray,
+    targets: np.ndarray,
+    vocab_size: int,
+    count: int = 99,
+    seed: int = 0,
+    first: int = RESERVED,
+) -> np.ndarray:
+    """Draw `(N, count)` items uniformly with replacement, never the row's target.
+
+    Row n depends on `seed` and `keys[n]` alone, so on no batch. Histories are not looked at: that is the
+    common form, and it flatters. Report what comes of it under `@uni99` only.
+    """
+    others = vocab_size - first - 1
+    if others < 1:
+        return np.empty((len(keys), 0), dtype=np.int64)
+    state = _mix(_mix(np.array([seed], dtype=np.uint64)) ^ keys.astype(np.uint64))
+    words = _mix(state[:, None] + np.arange(count, dtype=np.uint64) * GOLDEN)  # (N, count)
+    drawn = first + (words % np.uint64(others)).astype(np.int64)
+    return drawn + (drawn >= targets[:, None])
+
+
+def _mix(words: np.ndarray) -> np.ndarray:
+    """Scramble 64-bit words (the finaliser of SplitMix64)."""
+    words = words + GOLDEN
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
