@@ -1,7 +1,6 @@
 """Fetching over a connection that fails."""
 
 import fcntl
-import resource
 import subprocess
 import sys
 import threading
@@ -163,20 +162,32 @@ def test_a_folder_that_is_a_file_is_a_data_error(site: Site, tmp_path: Path) -> 
         get(site, tmp_path / "raw" / "toy.zip.part")
 
 
-def test_a_full_disk_is_a_data_error_and_the_rest_comes_later(site: Site, part: Path) -> None:
-    """A limit on the size of files, set in a child process, stands for the full disk."""
+def exit_code_of(limit: str, site: Site, part: Path) -> int:
+    """Fetch in a process that first limits itself; 9 stands for Unavailable, the wrong error."""
     code = f"""
-import resource, sys
+import os, resource, sys
 from pathlib import Path
-from userrep.datasets.fetch import fetch, Unavailable
+from userrep.datasets.fetch import Unavailable, fetch
 from userrep.errors import DataError
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+{limit}
 try:
     fetch({site.url!r}, Path({str(part)!r}), {len(site.body)})
 except DataError as error:
     sys.exit(9 if isinstance(error, Unavailable) else error.exit_code)
 """
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
-    assert subprocess.run([sys.executable, "-c", code], timeout=30).returncode == 3
+    return subprocess.run([sys.executable, "-c", code], timeout=30).returncode
+
+
+def test_a_full_disk_is_a_data_error_and_the_rest_comes_later(site: Site, part: Path) -> None:
+    full = "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))"
+    assert exit_code_of(full, site, part) == 3
     assert get(site, part) == site.body
     assert site.asked == [None, "bytes=100000-"]
+
+
+def test_a_folder_without_write_permission_is_a_data_error(site: Site, tmp_path: Path) -> None:
+    folder = tmp_path / "raw"
+    folder.mkdir(mode=0o500)
+    nobody = "os.geteuid() or os.seteuid(65534)"
+    assert exit_code_of(nobody, site, folder / "toy.zip.part") == 3
+    assert site.asked == []

@@ -109,6 +109,15 @@ def test_a_wheel_that_pip_cannot_find_is_said_in_one_line(shelf: Path, tmp_path:
     assert "\n" not in str(caught.value)
 
 
+def test_an_index_out_of_reach_is_said_so(
+    shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    with pytest.raises(Unavailable, match="cannot reach the package index"):
+        wheel_of(shelf, "no-such-toy==1.0").fetched(tmp_path).__enter__()
+
+
 def test_another_wheel_than_the_known_one_is_refused(shelf: Path, tmp_path: Path) -> None:
     source = wheel_of(shelf)
     with zipfile.ZipFile(next(shelf.glob("*.whl")), "a") as wheel:

@@ -63,7 +63,7 @@ def fetch(
                 reached = reached or not isinstance(fault, _Unreachable)
                 failures = 1 if out.tell() > held else failures + 1
                 if failures >= (attempts if reached else 1):
-                    raise Unavailable(f"{fault} (attempt {failures} of {attempts})") from fault
+                    raise Unavailable(str(fault)) from fault
                 delay = pause * 2 ** (failures - 1)
                 console.note(f"{fault}; trying again in {delay:g} s from byte {out.tell():,}")
                 time.sleep(delay)

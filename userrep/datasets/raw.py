@@ -16,6 +16,11 @@ def raw_path(data_dir: Path, name: str) -> Path:
     return data_dir / "raw" / name
 
 
+def to_type(command: str, data_dir: Path) -> str:
+    """Return `command` as a user has to type it for data that are kept in `data_dir`."""
+    return command if data_dir == Path("data") else f"{command} --data-dir {data_dir}"
+
+
 def layout_of(folder: Path) -> str:
     """Return the layout of the files in `folder`: "official" or "atomic".
 
@@ -25,7 +30,9 @@ def layout_of(folder: Path) -> str:
     record = intact(folder)
     if record is None:
         found = "a file was removed or changed" if (folder / RECORD).exists() else "there are no raw files"
-        raise DataError(f"{found} in {folder}", f"userrep download {folder.name}")
+        raise DataError(
+            f"{found} in {folder}", to_type(f"userrep download {folder.name}", folder.parent.parent)
+        )
     return str(record["layout"])
 
 

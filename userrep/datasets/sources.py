@@ -142,8 +142,9 @@ class PipWheel(Source):
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         if done.returncode:
-            lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-            reason = lines[-1].removeprefix("ERROR: ") if lines else f"exit code {done.returncode}"
+            lines = done.stdout.strip().splitlines() or [f"exit code {done.returncode}"]
+            offline = "Retrying (" in done.stdout
+            reason = "cannot reach the package index" if offline else lines[-1].removeprefix("ERROR: ")
             raise Unavailable(f"pip could not get {self.requirement} ({reason})")
 
 

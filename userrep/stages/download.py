@@ -9,7 +9,7 @@ from userrep.config import compose
 from userrep.datasets.archive import BadArchive
 from userrep.datasets.dataset import Dataset
 from userrep.datasets.fetch import Unavailable
-from userrep.datasets.raw import install, intact, raw_path
+from userrep.datasets.raw import install, intact, raw_path, to_type
 from userrep.datasets.sources import recognise
 from userrep.errors import DataError, UsageError
 from userrep.stages.request import Request
@@ -40,7 +40,7 @@ def run(request: Request) -> dict[str, Any]:
         return _answer(dataset, folder, {})
     record = _take(dataset, Path(local), folder) if local else _fetch(dataset, folder)
     console.note(f"{dataset.name} is in {folder} (from {record['source']})")
-    console.note(f"next: userrep preprocess dataset={dataset.name}")
+    console.note(f"next: {to_type(f'userrep preprocess dataset={dataset.name}', request.data_dir)}")
     return _answer(dataset, folder, record)
 
 
