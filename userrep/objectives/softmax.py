@@ -140,5 +140,6 @@ def _workspace(like: Tensor, rows: int, columns: int) -> Tensor:
     key = (like.device, like.dtype)
     kept = _SCRATCH.get(key)
     if kept is None or kept.numel() < rows * columns:
-        kept = _SCRATCH[key] = like.new_empty(rows * columns)
+        with torch.inference_mode(False):  # scratch made inside inference could not serve a training step later
+            kept = _SCRATCH[key] = torch.empty(rows * columns, dtype=like.dtype, device=like.device)
     return kept[: rows * columns].view(rows, columns)
