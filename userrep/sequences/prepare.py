@@ -12,7 +12,7 @@ from userrep.sequences.imports import import_splits, join_splits
 from userrep.sequences.split import Split
 from userrep.sequences.splits import make_splits
 from userrep.sequences.store import FORMAT, Prepared
-from userrep.sequences.write import alone, class_list, content_hash, fingerprint, publishing, write_arrays
+from userrep.sequences.write import class_list, content_hash, fingerprint, publishing, write_arrays
 from userrep.files import read_json, sha256_of, write_json
 
 
@@ -26,18 +26,17 @@ def prepare(
     Raises:
         DataError: raw files are missing or malformed, the split file does not fit, the leak audit fails, or the disk is full.
     """
-    with alone(out_path):
-        built = assemble(dataset.events(raw_dir), dataset)
-        user_ids = built.users["user"].to_list()
-        timelines = {domain.name: (domain.offsets, domain.times) for domain in built.domains}
-        splits = make_splits(user_ids, timelines, dataset.split_seed)
-        if split_file is not None:
-            splits = join_splits(splits, import_splits(split_file, user_ids, timelines), split_file)
-        with publishing(out_path) as folder:
-            write_arrays(folder, built, splits)
-            write_json(folder / "meta.json", _meta(dataset, dataset_node, raw_dir, built, splits, split_file))
-            _complete(Prepared(folder))
-        return Prepared(out_path)
+    built = assemble(dataset.events(raw_dir), dataset)
+    user_ids = built.users["user"].to_list()
+    timelines = {domain.name: (domain.offsets, domain.times) for domain in built.domains}
+    splits = make_splits(user_ids, timelines, dataset.split_seed)
+    if split_file is not None:
+        splits = join_splits(splits, import_splits(split_file, user_ids, timelines), split_file)
+    with publishing(out_path) as folder:
+        write_arrays(folder, built, splits)
+        write_json(folder / "meta.json", _meta(dataset, dataset_node, raw_dir, built, splits, split_file))
+        _complete(Prepared(folder))
+    return Prepared(out_path)
 
 
 def _complete(prepared: Prepared) -> None:

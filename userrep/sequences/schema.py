@@ -28,6 +28,7 @@ def checked_frame(events: Events, name: str) -> pl.DataFrame:
     if frame.is_empty():
         raise DataError(f"{name} has no events", "its raw file is empty or has a header only: get the file again")
     _refuse_empty_ids(frame, name)
+    _refuse_odd_domains(frame, name)
     _refuse_partial_times(frame, name)
     return frame
 
@@ -55,6 +56,13 @@ def _refuse_empty_ids(frame: pl.DataFrame, name: str) -> None:
         empty = frame.filter(pl.col(column).is_null() | (pl.col(column) == ""))
         if not empty.is_empty():
             raise DataError(f"{name}: event {empty['row'][0] + 1} has no {column}", "remove or complete this row of the raw file")
+
+
+def _refuse_odd_domains(frame: pl.DataFrame, name: str) -> None:
+    """A domain names a folder."""
+    odd = frame.filter(~pl.col("domain").str.contains(r"^\w[\w.-]*$"))
+    if not odd.is_empty():
+        raise DataError(f"{name}: {odd['domain'][0]!r} is no name of a domain", "use letters, digits, '-', '_' and '.'")
 
 
 def _refuse_partial_times(frame: pl.DataFrame, name: str) -> None:

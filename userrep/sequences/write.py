@@ -22,8 +22,8 @@ from userrep.sequences.splits import to_runs
 @contextmanager
 def publishing(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target` that takes its place when the block succeeds, and vanishes when it fails."""
-    with explaining_write_errors(target):
-        for leftover in target.parent.glob(f".{target.name}.*.tmp"):  # of a killed process: `alone` keeps others out
+    with explaining_write_errors(target), _alone(target):
+        for leftover in target.parent.glob(f".{target.name}.*.tmp"):  # of a killed process: we are alone
             shutil.rmtree(leftover, ignore_errors=True)
         folder = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
         folder.mkdir(parents=True)
@@ -55,12 +55,10 @@ def _swap(folder: Path, target: Path) -> None:
 
 
 @contextmanager
-def alone(target: Path) -> Iterator[None]:
-    """Wait until no other process prepares `target`, and keep others waiting."""
-    with explaining_write_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(target.parent / f".{target.name}.lock", "w")  # noqa: SIM115
-    with lock:
+def _alone(target: Path) -> Iterator[None]:
+    """Wait until no other process writes `target`, and keep others waiting."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(target.parent / f".{target.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

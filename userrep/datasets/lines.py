@@ -1,0 +1,75 @@
+"""Text files of fields read as text, each row with the number of its line, so that nothing is guessed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from userrep.errors import DataError
+
+AGAIN = "get the file again, or correct this line"
+
+
+def read_fields(
+    path: Path, separator: str, columns: Sequence[str], *, encoding: str = "utf-8", more: bool = False, skip: int = 0
+) -> pl.DataFrame:
+    """Read `columns` (text) and `line` (from 1) of a file without quotes whose fields are parted by `separator`.
+
+    Lines may end in CRLF; empty ones and the first `skip` are left out. `more` allows further fields, which are dropped.
+
+    Raises:
+        DataError: the file is missing, empty or in another encoding, or a line has another number of fields.
+    """
+    lines = _lines(path, encoding).filter((pl.col("line") > skip) & (pl.col("text") != ""))
+    text = pl.col("text")
+    parts = text.str.splitn(separator, len(columns) + 1) if more else text.str.split_exact(separator, len(columns) - 1)
+    fields = parts.struct.rename_fields([*columns, "_rest"] if more else list(columns)).struct.unnest()
+    found = text.str.count_matches(separator, literal=True) + 1
+    frame = lines.select("line", fields, found=found).collect()
+    _check(frame, path, separator, len(columns), more)
+    return frame.select("line", *columns)
+
+
+def read_header(path: Path, separator: str) -> list[str]:
+    """Return the fields of the first line."""
+    first = _lines(path, "utf-8").head(1).collect()
+    if first.is_empty() or not first["text"][0]:
+        raise DataError(f"{path} is empty", "get the file again")
+    return first["text"][0].removeprefix("\ufeff").split(separator)
+
+
+def _lines(path: Path, encoding: str) -> pl.LazyFrame:
+    if not path.is_file():
+        raise DataError(f"there is no file {path}", f"userrep download {path.parent.name} --fresh")
+    try:
+        source = path if encoding == "utf-8" else path.read_bytes().decode(encoding).encode()
+        lines = pl.scan_lines(source, name="text", row_index_name="line", row_index_offset=1).collect()
+    except (pl.exceptions.ComputeError, OSError) as error:
+        raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}", f"it must be {encoding} text: {AGAIN}") from error
+    return lines.lazy().select(pl.col("line").cast(pl.Int64), pl.col("text").str.strip_suffix("\r"))
+
+
+def _check(frame: pl.DataFrame, path: Path, separator: str, expected: int, more: bool) -> None:
+    if frame.is_empty():
+        raise DataError(f"{path} has no rows", "get the file again")
+    bad = frame.filter(pl.col("found") < expected if more else pl.col("found") != expected)
+    if not bad.is_empty():
+        line, found = bad["line"][0], bad["found"][0]
+        wanted = f"{expected} or more" if more else expected
+        raise DataError(f"{path}, line {line}: {found} field(s) parted by {separator!r}, not {wanted}", AGAIN)
+
+
+def parsed(frame: pl.DataFrame, column: str, kind: type[pl.Int64] | type[pl.Float32], path: Path) -> pl.DataFrame:
+    """Turn a text column into whole numbers or floats (a whole number may be written as `12.0`); `line` says where.
+
+    Raises:
+        DataError: a value is no number; the line is named.
+    """
+    values = frame[column].cast(pl.Int64 if kind is pl.Int64 else pl.Float64, strict=False)
+    if kind is pl.Int64 and values.null_count():
+        wide = frame[column].cast(pl.Float64, strict=False)
+        values = wide.set(wide.is_nan() | wide.is_infinite() | (wide.abs() >= 2**53), None).cast(pl.Int64)
+    if values.null_count():
+        row = values.is_null().arg_true()[0]
+        raise DataError(f"{path}, line {frame['line'][row]}: {column} is {frame[column][row]!r}, not a number", AGAIN)
+    return frame.with_columns(values.cast(kind).alias(column))
