@@ -40,7 +40,7 @@ def execute(verb: str, request: Request, *, json: bool) -> None:
     console.use_json(json)
     began = time.monotonic()
     if request.dry_run and verb in VERBS and verb not in _PLANS_ITSELF:
-        answer = _plan(verb, request)
+        answer = _plan(verb, request, silent=json)
     else:
         answer = _stage(verb).run(request)
     if json:
@@ -60,15 +60,16 @@ def _stage(verb: str) -> ModuleType:
         ) from error
 
 
-def _plan(verb: str, request: Request) -> dict[str, Any]:
-    """Compose and check, touch nothing; a stage whose config hangs on more than the overrides has a `plan`."""
+def _plan(verb: str, request: Request, *, silent: bool) -> dict[str, Any]:
+    """Compose and check, touch nothing; a stage that decides more than the overrides say has a `plan`."""
     try:
         plan: Callable[[Request], dict[str, Any]] | None = getattr(_stage(verb), "plan", None)
     except UsageError:
         plan = None
     config = plan(request) if plan else compose(verb, request.overrides, request.config_dir)
-    console.note(to_yaml(config).rstrip())
-    console.note("# nothing was done: --dry-run")
+    if not silent:
+        console.note(to_yaml(config).rstrip())
+        console.note("# nothing was done: --dry-run")
     return {"dry_run": True, "run": request.run, "config": config}
 
 

@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import ClassVar
 
 
@@ -63,6 +62,8 @@ class Interrupted(UserRepError):
 
 def suggest(wrong: str, choices: Iterable[str]) -> str:
     """Name the nearest choice and list all of them, as the hint of a failed lookup."""
+    from difflib import get_close_matches
+
     known = sorted(choices)
     near = get_close_matches(wrong, known, n=1)
     listed = f"choose from: {', '.join(known)}" if known else "there are none"

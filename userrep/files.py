@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from userrep.errors import DataError
 
 _REMEDIES = {
@@ -126,11 +124,15 @@ def write_yaml(path: Path | str, value: Any) -> None:
 
 def to_yaml(value: Any) -> str:
     """Return `value` as YAML in the order given."""
+    import yaml
+
     return str(yaml.safe_dump(plain(value), sort_keys=False, allow_unicode=True))
 
 
 def read_yaml(path: Path | str) -> Any:
     """Read a YAML file of plain values; raise DataError where it is missing or damaged."""
+    import yaml
+
     try:
         return yaml.safe_load(_read_text(Path(path)))
     except yaml.YAMLError as error:
