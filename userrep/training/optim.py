@@ -34,7 +34,7 @@ def set_rate(optimizer: torch.optim.Optimizer, trainer: Trainer, step: int, tota
     warm = trainer.warmup * total
     share = 1.0
     if step < warm:
-        share = (step + 1) / warm
+        share = min(1.0, (step + 1) / warm)
     elif trainer.schedule == "linear":
         share = max(0.0, (total - step) / max(1.0, total - warm))
     for group in optimizer.param_groups:
