@@ -14,14 +14,11 @@ from typing import Any
 import typer
 
 from userrep import console
-from userrep.config import compose
 from userrep.errors import DataError, Interrupted, UsageError, UserRepError
 from userrep.files import to_yaml
-from userrep.groups import VERBS
 from userrep.stages.request import Request
 
 DEBUG = "USERREP_DEBUG"
-_PLANS_ITSELF = ("download",)  # stages that answer --dry-run themselves
 _ParserError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 
@@ -36,16 +33,16 @@ class _Terminated(KeyboardInterrupt):
 
 
 def execute(verb: str, request: Request, *, json: bool) -> None:
-    """Run the stage of `verb`, or show what it would run, and give the answer."""
+    """Run the stage of `verb` and give its answer; with --dry-run, show what it would do."""
     console.use_json(json)
     began = time.monotonic()
-    if request.dry_run and verb in VERBS and verb not in _PLANS_ITSELF:
-        answer = _plan(verb, request, silent=json)
-    else:
-        answer = _stage(verb).run(request)
+    answer = {"verb": verb, "run": None, **_stage(verb).run(request)}
+    if request.dry_run:
+        answer["dry_run"] = True
     if json:
-        seconds = round(time.monotonic() - began, 3)
-        console.emit_json({"verb": verb, "run": None, **answer, "seconds": seconds})
+        console.emit_json({**answer, "seconds": round(time.monotonic() - began, 3)})
+    elif request.dry_run:
+        _show_plan(answer)
 
 
 def _stage(verb: str) -> ModuleType:
@@ -60,17 +57,12 @@ def _stage(verb: str) -> ModuleType:
         ) from error
 
 
-def _plan(verb: str, request: Request, *, silent: bool) -> dict[str, Any]:
-    """Compose and check, touch nothing; a stage that decides more than the overrides say has a `plan`."""
-    try:
-        plan: Callable[[Request], dict[str, Any]] | None = getattr(_stage(verb), "plan", None)
-    except UsageError:
-        plan = None
-    config = plan(request) if plan else compose(verb, request.overrides, request.config_dir)
-    if not silent:
-        console.note(to_yaml(config).rstrip())
-        console.note("# nothing was done: --dry-run")
-    return {"dry_run": True, "run": request.run, "config": config}
+def _show_plan(answer: dict[str, Any]) -> None:
+    if "config" in answer:
+        console.note(to_yaml(answer["config"]).rstrip())
+    if answer.get("run"):
+        console.note(f"# the run would go to {answer['run']}")
+    console.note("# nothing was done: --dry-run")
 
 
 def conduct(work: Callable[[], Any], *, json: bool) -> int:

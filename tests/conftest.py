@@ -1,0 +1,50 @@
+"""What all tests share: one thread a process, and a tiny prepared data set."""
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from userrep.sequences.store import Prepared
+
+
+@pytest.fixture(scope="session")
+def synthetic_node() -> dict[str, Any]:
+    """The config node of the generated data set."""
+    from userrep.config import compose
+
+    return dict(compose("preprocess", ["dataset=synthetic"])["dataset"])
+
+
+@pytest.fixture(scope="session")
+def prepared_data_dir(tmp_path_factory: pytest.TempPathFactory, synthetic_node: dict[str, Any]) -> Path:
+    """A data folder in which the generated data set is prepared; for reading only."""
+    from userrep.build import build
+    from userrep.sequences.prepare import prepare
+    from userrep.sequences.store import prepared_path
+
+    data_dir = tmp_path_factory.mktemp("data")
+    raw_dir = data_dir / "raw" / "synthetic"
+    prepare(build(synthetic_node), synthetic_node, raw_dir, prepared_path(data_dir, synthetic_node))
+    return data_dir
+
+
+@pytest.fixture(scope="session")
+def prepared(prepared_data_dir: Path, synthetic_node: dict[str, Any]) -> "Prepared":
+    """The generated data set, prepared; for reading only."""
+    from userrep.sequences.store import open_prepared
+
+    return open_prepared(prepared_data_dir, synthetic_node)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder: `data/` and `runs/` come to lie in it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
