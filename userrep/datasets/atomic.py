@@ -1,4 +1,4 @@
-"""RecBole's atomic files: tab-separated text whose header gives each field a type, such as `user_id:token`."""
+"""RecBole's atomic files: tab-separated text whose header gives each field a type, as in `user_id:token`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,11 @@ def read_atomic(path: Path) -> pl.DataFrame:
     Raises:
         DataError: the file is missing or empty, or its header has a field without a type.
     """
-    header = read_header(path, "\t") if path.is_file() else ["missing:token"]
-    fields = [field.strip().rpartition(":") for field in header]
+    fields = [field.strip().rpartition(":") for field in read_header(path, "\t")]
     untyped = [before + after for before, _, after in fields if after not in TYPES or not before]
     if untyped:
-        raise DataError(f"{path}: the field {untyped[0]!r} has no type", f"atomic files name fields as NAME:TYPE, TYPE one of {', '.join(sorted(TYPES))}")
+        hint = f"atomic files name fields as NAME:TYPE, with a TYPE of {', '.join(sorted(TYPES))}"
+        raise DataError(f"{path}, line 1: the field {untyped[0]!r} has no type", hint)
     return read_fields(path, "\t", [name for name, _, _ in fields], skip=1)
 
 
@@ -30,7 +30,9 @@ def only_file(raw_dir: Path, suffix: str) -> Path:
     """Return the one file of `raw_dir` with this suffix."""
     found = sorted(raw_dir.glob(f"*{suffix}"))
     if len(found) != 1:
-        raise DataError(f"{raw_dir} has {len(found)} files *{suffix}, not one", f"userrep download {raw_dir.name} --fresh")
+        raise DataError(
+            f"{raw_dir} has {len(found)} files *{suffix}, not one", f"userrep download {raw_dir.name} --fresh"
+        )
     return found[0]
 
 
@@ -43,10 +45,10 @@ def field_of(frame: pl.DataFrame, name: str, path: Path) -> pl.Expr:
 
 @dataclass(kw_only=True)
 class Atomic(Dataset):
-    """Any data set in atomic files: NAME.inter, and NAME.user where there are labels, NAME.item where there are titles.
+    """Any data set in atomic files: NAME.inter, with labels NAME.user, with titles NAME.item.
 
-    The fields are named as in the headers; time_field, rating_field and text_field may be None where there is none.
-    user_prefix is taken off raw user ids.
+    The fields are named as in the headers; time_field, rating_field and text_field may be None where there is
+    none. user_prefix is taken off raw user ids.
     """
 
     user_field: str = "user_id"
@@ -59,8 +61,15 @@ class Atomic(Dataset):
     def events(self, raw_dir: Path) -> Events:
         path = only_file(raw_dir, ".inter")
         frame = read_atomic(path)
-        fields = {"user": self.user_field, "item": self.item_field, "time": self.time_field, "rating": self.rating_field}
-        named = frame.select("line", **{key: field_of(frame, name, path) for key, name in fields.items() if name})
+        fields = {
+            "user": self.user_field,
+            "item": self.item_field,
+            "time": self.time_field,
+            "rating": self.rating_field,
+        }
+        named = frame.select(
+            "line", **{key: field_of(frame, name, path) for key, name in fields.items() if name}
+        )
         return Events(self._typed(named, path).lazy(), self._users(raw_dir), self._texts(raw_dir))
 
     def _typed(self, frame: pl.DataFrame, path: Path) -> pl.DataFrame:
@@ -86,4 +95,6 @@ class Atomic(Dataset):
             return pl.DataFrame(schema={"item": pl.String, "text": pl.String})
         path = only_file(raw_dir, ".item")
         frame = read_atomic(path)
-        return frame.select(item=field_of(frame, self.item_field, path), text=field_of(frame, self.text_field, path))
+        return frame.select(
+            item=field_of(frame, self.item_field, path), text=field_of(frame, self.text_field, path)
+        )

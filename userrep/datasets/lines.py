@@ -11,18 +11,29 @@ AGAIN = "get the file again, or correct this line"
 
 
 def read_fields(
-    path: Path, separator: str, columns: Sequence[str], *, encoding: str = "utf-8", more: bool = False, skip: int = 0
+    path: Path,
+    separator: str,
+    columns: Sequence[str],
+    *,
+    encoding: str = "utf-8",
+    more: bool = False,
+    skip: int = 0,
 ) -> pl.DataFrame:
-    """Read `columns` (text) and `line` (from 1) of a file without quotes whose fields are parted by `separator`.
+    """Read `columns` as text, and `line` (from 1), of a file whose fields are parted by `separator`.
 
-    Lines may end in CRLF; empty ones and the first `skip` are left out. `more` allows further fields, which are dropped.
+    Quotes are text. Lines may end in CRLF; empty ones and the first `skip` are left out. `more` allows further fields, which
+    are dropped.
 
     Raises:
         DataError: the file is missing, empty or in another encoding, or a line has another number of fields.
     """
     lines = _lines(path, encoding).filter((pl.col("line") > skip) & (pl.col("text") != ""))
     text = pl.col("text")
-    parts = text.str.splitn(separator, len(columns) + 1) if more else text.str.split_exact(separator, len(columns) - 1)
+    parts = (
+        text.str.splitn(separator, len(columns) + 1)
+        if more
+        else text.str.split_exact(separator, len(columns) - 1)
+    )
     fields = parts.struct.rename_fields([*columns, "_rest"] if more else list(columns)).struct.unnest()
     found = text.str.count_matches(separator, literal=True) + 1
     frame = lines.select("line", fields, found=found).collect()
@@ -32,10 +43,13 @@ def read_fields(
 
 def read_header(path: Path, separator: str) -> list[str]:
     """Return the fields of the first line."""
-    first = _lines(path, "utf-8").head(1).collect()
-    if first.is_empty() or not first["text"][0]:
+    if not path.is_file():
+        raise DataError(f"there is no file {path}", f"userrep download {path.parent.name} --fresh")
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        first = file.readline().rstrip("\r\n")
+    if not first:
         raise DataError(f"{path} is empty", "get the file again")
-    return first["text"][0].removeprefix("\ufeff").split(separator)
+    return first.split(separator)
 
 
 def _lines(path: Path, encoding: str) -> pl.LazyFrame:
@@ -45,7 +59,9 @@ def _lines(path: Path, encoding: str) -> pl.LazyFrame:
         source = path if encoding == "utf-8" else path.read_bytes().decode(encoding).encode()
         lines = pl.scan_lines(source, name="text", row_index_name="line", row_index_offset=1).collect()
     except (pl.exceptions.ComputeError, OSError) as error:
-        raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}", f"it must be {encoding} text: {AGAIN}") from error
+        raise DataError(
+            f"cannot read {path}: {str(error).splitlines()[0]}", f"it must be {encoding} text: {AGAIN}"
+        ) from error
     return lines.lazy().select(pl.col("line").cast(pl.Int64), pl.col("text").str.strip_suffix("\r"))
 
 
@@ -59,8 +75,10 @@ def _check(frame: pl.DataFrame, path: Path, separator: str, expected: int, more:
         raise DataError(f"{path}, line {line}: {found} field(s) parted by {separator!r}, not {wanted}", AGAIN)
 
 
-def parsed(frame: pl.DataFrame, column: str, kind: type[pl.Int64] | type[pl.Float32], path: Path) -> pl.DataFrame:
-    """Turn a text column into whole numbers or floats (a whole number may be written as `12.0`); `line` says where.
+def parsed(
+    frame: pl.DataFrame, column: str, kind: type[pl.Int64] | type[pl.Float32], path: Path
+) -> pl.DataFrame:
+    """Turn a text column into whole numbers (which may be written as `12.0`) or floats.
 
     Raises:
         DataError: a value is no number; the line is named.
@@ -71,5 +89,7 @@ def parsed(frame: pl.DataFrame, column: str, kind: type[pl.Int64] | type[pl.Floa
         values = wide.set(wide.is_nan() | wide.is_infinite() | (wide.abs() >= 2**53), None).cast(pl.Int64)
     if values.null_count():
         row = values.is_null().arg_true()[0]
-        raise DataError(f"{path}, line {frame['line'][row]}: {column} is {frame[column][row]!r}, not a number", AGAIN)
+        raise DataError(
+            f"{path}, line {frame['line'][row]}: {column} is {frame[column][row]!r}, not a number", AGAIN
+        )
     return frame.with_columns(values.cast(kind).alias(column))

@@ -1,4 +1,4 @@
-"""MovieLens 100K and 1M, from the official files or from atomic ones, item for item and label for label the same."""
+"""MovieLens 100K and 1M, the same to the last item and label from official and from atomic files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,16 +28,19 @@ class Official:
 
 OFFICIAL = (
     Official("u.data", "\t", "u.user", ("user", "age", "gender", "occupation", "zip"), "u.item", "|"),
-    Official("ratings.dat", "::", "users.dat", ("user", "gender", "age", "occupation", "zip"), "movies.dat", "::"),
+    Official(
+        "ratings.dat", "::", "users.dat", ("user", "gender", "age", "occupation", "zip"), "movies.dat", "::"
+    ),
 )
 
 
 @dataclass(kw_only=True)
 class MovieLens(Atomic):
-    """MovieLens with demographics: an item is a title with its year, so that the same film is one item everywhere.
+    """MovieLens with demographics: an item is a title with its year, so that a film is one item everywhere.
 
-    Labels: gender as given, age as the bin of ml-1m it falls into, occupation as given (a code in ml-1m, a word
-    in ml-100k). Two numbers of one title are one film: with `repeats=merge` only the first meeting is kept.
+    Labels: gender as given, age as the bin of ml-1m it falls into, occupation as given (a code in ml-1m, a
+    word in ml-100k). Two numbers of one title are one film: with `repeats=merge` only the first meeting is
+    kept.
     """
 
     def events(self, raw_dir: Path) -> Events:
@@ -89,4 +92,8 @@ def _binned(users: pl.DataFrame, raw_dir: Path) -> pl.DataFrame:
     for least in AGE_BINS[1:]:
         lowest = pl.when(pl.col("age") >= least).then(pl.lit(str(least))).otherwise(lowest)
     binned = known.select("user", binned=lowest)
-    return users.join(binned, on="user", how="left", maintain_order="left").with_columns(age="binned").drop("binned")
+    return (
+        users.join(binned, on="user", how="left", maintain_order="left")
+        .with_columns(age="binned")
+        .drop("binned")
+    )

@@ -18,10 +18,10 @@ START = 946_684_800  # seconds: 2000-01-01
 class Synthetic(Dataset):
     """Users of two genders and four ages; nothing is downloaded, and the seed decides everything.
 
-    Items fall into clusters. Gender decides which item follows which (with probability `order`) and age which clusters
-    a free choice comes from (with probability `taste`), so that both can be told from a sequence and the next item can
-    be told from the one before. A share `unlabelled` of the users has no labels, a share `tied` of the events the time
-    of the one before.
+    Items fall into clusters. Gender decides which item follows which (with probability `order`) and age which
+    clusters a free choice comes from (with probability `taste`), so that both can be told from a sequence and
+    the next item can be told from the one before. A share `unlabelled` of the users has no labels, a share
+    `tied` of the events the time of the one before.
     """
 
     n_users: int = 300
@@ -37,8 +37,8 @@ class Synthetic(Dataset):
     def __post_init__(self) -> None:
         if self.n_users < 1 or self.n_items < 2 * len(AGES) or not 1 <= self.min_length <= self.max_length:
             raise ConfigError(
-                f"no data set of {self.n_users} users, {self.n_items} items, lengths {self.min_length} to {self.max_length}",
-                f"give at least 1 user, {2 * len(AGES)} items, and lengths with 1 <= min <= max",
+                f"no data of {self.n_users} users, {self.n_items} items, {self.min_length} to {self.max_length} events",
+                f"give at least 1 user, {2 * len(AGES)} items, and 1 <= min_length <= max_length",
             )
 
     def raw_files(self, raw_dir: Path) -> list[Path]:
@@ -72,24 +72,32 @@ class Synthetic(Dataset):
         chosen[:, 0] = self._free_choice(rng, age)
         for step in range(1, self.max_length):
             ordered = rng.random(self.n_users) < self.order
-            chosen[:, step] = np.where(ordered, follows[gender, chosen[:, step - 1]], self._free_choice(rng, age))
+            chosen[:, step] = np.where(
+                ordered, follows[gender, chosen[:, step - 1]], self._free_choice(rng, age)
+            )
         return chosen
 
     def _free_choice(self, rng: np.random.Generator, age: np.ndarray) -> np.ndarray:
         """Choose an item a user, favouring few items of each cluster: (U,)."""
-        cluster = np.where(rng.random(self.n_users) < self.taste, age, rng.integers(len(AGES), size=self.n_users))
+        cluster = np.where(
+            rng.random(self.n_users) < self.taste, age, rng.integers(len(AGES), size=self.n_users)
+        )
         size = self.n_items // len(AGES)
         within = np.minimum((rng.random(self.n_users) ** 2 * size).astype(np.int64), size - 1)
         return cluster * size + within
 
-    def _users(self, rng: np.random.Generator, users: np.ndarray, gender: np.ndarray, age: np.ndarray) -> pl.DataFrame:
+    def _users(
+        self, rng: np.random.Generator, users: np.ndarray, gender: np.ndarray, age: np.ndarray
+    ) -> pl.DataFrame:
         known = rng.random(self.n_users) >= self.unlabelled
         frame = pl.DataFrame({"user": users, "gender": np.array(GENDERS)[gender], "age": np.array(AGES)[age]})
         return frame.filter(pl.Series(known))
 
     def _texts(self) -> pl.DataFrame:
         size = self.n_items // len(AGES)
-        text = [f"item {index} of cluster {min(index // size, len(AGES) - 1)}" for index in range(self.n_items)]
+        text = [
+            f"item {index} of cluster {min(index // size, len(AGES) - 1)}" for index in range(self.n_items)
+        ]
         return pl.DataFrame({"item": [f"i{index:05d}" for index in range(self.n_items)], "text": text})
 
 

@@ -19,12 +19,13 @@ OWN = "correct the file"
 
 @dataclass(kw_only=True)
 class Table(Dataset):
-    """A file with a header and one event a line, .gz or not; relative paths are taken from the current folder.
+    """A file with a header and one event a line, .gz or not; paths are relative to the current folder.
 
-    time, rating and domain name columns, or are None where there is none: without times, the order of the lines counts.
-    Whole numbers are taken as seconds. users_path is a file with the column `user` (named as in the events) and one column
-    a label; a user that it leaves out, and an empty field, has no label. The separator is a comma, or a tab for .tsv
-    files, unless given; quote is None where quotes are part of the text.
+    time, rating and domain name columns, or are None where there is none: without times, the order of the
+    lines counts. Whole numbers are taken as seconds. users_path is a file with the column `user` (named as in
+    the events) and one column a label; a user that it leaves out, and an empty field, has no label. The
+    separator is a comma, or a tab for .tsv files, unless given; quote is None where quotes are part of the
+    text.
     """
 
     path: str = ""
@@ -42,9 +43,18 @@ class Table(Dataset):
 
     def events(self, raw_dir: Path) -> Events:
         if not self.path:
-            raise DataError(f"the data set {self.name!r} has no file", "name it: dataset.path=events.csv dataset.name=mine")
+            raise DataError(
+                f"the data set {self.name!r} has no file",
+                "name it: dataset.path=events.csv dataset.name=mine",
+            )
         path = Path(self.path)
-        fields = {"user": self.user, "item": self.item, "time": self.time, "rating": self.rating, "domain": self.domain}
+        fields = {
+            "user": self.user,
+            "item": self.item,
+            "time": self.time,
+            "rating": self.rating,
+            "domain": self.domain,
+        }
         frame = self._read(path, {key: name for key, name in fields.items() if name})
         for column, kind in (("time", pl.Int64), ("rating", pl.Float32)):
             if column in frame.columns:
@@ -54,7 +64,9 @@ class Table(Dataset):
         if self.domain is None:
             frame = frame.with_columns(domain=pl.lit("main"))
         typed = frame.select("user", "item", "time", "rating", "domain", row=pl.int_range(pl.len()))
-        return Events(typed.lazy(), self._users(), pl.DataFrame(schema={"item": pl.String, "text": pl.String}))
+        return Events(
+            typed.lazy(), self._users(), pl.DataFrame(schema={"item": pl.String, "text": pl.String})
+        )
 
     def _users(self) -> pl.DataFrame:
         if self.users_path is None:
@@ -62,7 +74,9 @@ class Table(Dataset):
         fields = {"user": self.user} | {label: label for label in self.labels}
         return self._read(Path(self.users_path), fields, required=("user",))
 
-    def _read(self, path: Path, fields: Mapping[str, str], required: Sequence[str] | None = None) -> pl.DataFrame:
+    def _read(
+        self, path: Path, fields: Mapping[str, str], required: Sequence[str] | None = None
+    ) -> pl.DataFrame:
         """Read the columns named by the values of `fields` as text, under its keys, and `line` (from 1).
 
         Empty lines are left out; a row that lacks a required field (by default any of them) is an error.
@@ -72,7 +86,9 @@ class Table(Dataset):
         columns = [column for column in frame.columns if column != "line"]
         for name in fields.values():
             if name not in columns:
-                raise DataError(f"{path} has no column {name!r}; it has {', '.join(columns)}", suggest(name, columns))
+                raise DataError(
+                    f"{path} has no column {name!r}; it has {', '.join(columns)}", suggest(name, columns)
+                )
         frame = frame.select("line", **{key: pl.col(name) for key, name in fields.items()})
         for key in fields if required is None else required:
             absent = frame.filter(pl.col(key).is_null())
@@ -82,7 +98,7 @@ class Table(Dataset):
 
 
 def read_table(path: Path, separator: str, quote: str | None) -> pl.DataFrame:
-    """Read all columns of a file with a header as text, empty fields as null, and `line`, where each row begins.
+    """Read all columns of a file as text, empty fields as null, and `line`, where each row begins.
 
     Raises:
         DataError: the file is missing, empty, has no rows, or a line cannot be read.
@@ -98,12 +114,14 @@ def read_table(path: Path, separator: str, quote: str | None) -> pl.DataFrame:
     if rows.is_empty():
         raise DataError(f"{path} has a header and no rows", "give a file with a header and one event a line")
     breaks = pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True).fill_null(0))
-    numbered = rows.select(pl.all().replace("", None), line=2 + pl.int_range(pl.len()) + breaks.cum_sum() - breaks)
+    numbered = rows.select(
+        pl.all().replace("", None), line=2 + pl.int_range(pl.len()) + breaks.cum_sum() - breaks
+    )
     return numbered.filter(~pl.all_horizontal(pl.exclude("line").is_null()))
 
 
 def _fault(path: Path, separator: str, quote: str | None, reason: str) -> tuple[str, str]:
-    """Find the line that a reader stumbled over: one with too many fields, or one that leaves a quote open."""
+    """Find the line that a reader stumbled over: too many fields, or a quote left open."""
     try:
         text = (gzip.decompress if path.suffix == ".gz" else bytes)(path.read_bytes()).decode()
     except (OSError, EOFError, zlib.error) as error:

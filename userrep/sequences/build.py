@@ -13,7 +13,7 @@ from userrep.sequences.vocab import Vocabulary, before_last_two, rank_items
 
 @dataclass(frozen=True)
 class Domain:
-    """The events of one domain: `items` (E,) int32, `offsets` (U+1,) int64, `times` (E,) int64, `ratings` (E,) float32."""
+    """The events of one domain: items (E,) int32, offsets (U+1,) and times (E,) int64, ratings (E,) float32."""
 
     name: str
     items: np.ndarray
@@ -46,8 +46,8 @@ class Built:
 def assemble(events: Events, dataset: Dataset) -> Built:
     """Build the arrays of a data set from what its reader returned.
 
-    Users are in order of (length, text) of their raw ids, which is numeric order for numbers, and each user's events
-    in order of (time, row), or (time, random) with `ties=random`.
+    Users are in order of (length, text) of their raw ids, which is numeric order for numbers, and each user's
+    events in order of (time, row), or (time, random) with `ties=random`.
 
     Raises:
         DataError: the events are malformed, or the filters leave none.
@@ -60,12 +60,17 @@ def assemble(events: Events, dataset: Dataset) -> Built:
     merged = _merge_duplicates(coded, dataset.repeats)
     kept = _keep_dense(merged, dataset.min_user_events, dataset.min_item_events)
     if kept.is_empty():
-        raise DataError(f"the filters leave no event of {dataset.name}", "lower dataset.min_user_events or dataset.min_item_events")
+        raise DataError(
+            f"the filters leave no event of {dataset.name}",
+            "lower dataset.min_user_events or dataset.min_item_events",
+        )
     ordered = _shuffle_ties(kept, dataset.ties_seed) if dataset.ties == "random" else kept
-    rows, user_of_event = np.unique(ordered["user"].to_numpy(), return_inverse=True)
+    rows, user_of_event = _dense(ordered["user"].to_numpy(), len(user_ids))
     ordered = ordered.with_columns(user=pl.Series(user_of_event))
     names = frame["domain"].unique(maintain_order=True).to_list()
-    domains = [_domain(name, ordered.filter(domain=code), len(rows), item_ids) for code, name in enumerate(names)]
+    domains = [
+        _domain(name, ordered.filter(domain=code), len(rows), item_ids) for code, name in enumerate(names)
+    ]
     users = user_ids[rows].to_frame("user").join(labelled, on="user", how="left", maintain_order="left")
     dropped = Dropped(
         duplicates=len(coded) - len(merged),
@@ -90,7 +95,7 @@ def _coded(frame: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series) -> pl.
 
 
 def _merge_duplicates(events: pl.DataFrame, repeats: str) -> pl.DataFrame:
-    """Keep the first of equal events: of one user and item, or of one user, item and time where repeats are meant."""
+    """Keep the first of equal events: of one user and item, and of one time too where repeats are meant."""
     if repeats == "merge":
         return events.unique(["user", "domain", "item"], keep="first", maintain_order=True)
     copy = events.select("user", "domain", "item", "time").is_duplicated() & events["time"].is_not_null()
@@ -119,11 +124,17 @@ def _shuffle_ties(events: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 
 def _domain(name: str, events: pl.DataFrame, num_users: int, item_ids: pl.Series) -> Domain:
-    present, codes = np.unique(events["item"].to_numpy(), return_inverse=True)
+    present, codes = _dense(events["item"].to_numpy(), len(item_ids))
     offsets = np.zeros(num_users + 1, dtype=np.int64)
     np.cumsum(np.bincount(events["user"].to_numpy(), minlength=num_users), out=offsets[1:])
     items, vocabulary = rank_items(codes, before_last_two(offsets), item_ids[present].to_list())
     return Domain(name, items, offsets, _column(events["time"]), _column(events["rating"]), vocabulary)
+
+
+def _dense(codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the codes that occur, sorted, and each code's place among them."""
+    occurs = np.bincount(codes, minlength=size) > 0
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[codes]
 
 
 def _column(values: pl.Series) -> np.ndarray | None:

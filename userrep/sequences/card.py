@@ -50,7 +50,7 @@ def _domain(sequences: Sequences, name: str) -> dict[str, Any]:
 
 
 def tied_shares(sequences: Sequences) -> tuple[float | None, float | None]:
-    """Return the share of events at the time of their user's previous event, of all with one and of last events."""
+    """Return the share of events at the time of their user's event before: of all, and of last events."""
     if sequences.times is None:
         return None, None
     starts, ends = sequences.offsets[:-1], sequences.offsets[1:]
@@ -77,7 +77,10 @@ def rows_of(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("users", f"{card['users']:,}"),
         ("duplicates merged", f"{card['duplicates_merged']:,}"),
-        ("dropped by filters", ", ".join(f"{dropped[kind]:,} {kind}" for kind in ("users", "items", "events"))),
+        (
+            "dropped by filters",
+            ", ".join(f"{dropped[kind]:,} {kind}" for kind in ("users", "items", "events")),
+        ),
         ("order of ties", card["ties"]),
     ]
     for domain in card["domains"]:
@@ -86,7 +89,9 @@ def rows_of(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     for name, counts in card["labels"].items():
         rows.append((name, ", ".join(f"{value} {count:,}" for value, count in counts.items() if count)))
     for split in card["splits"]:
-        rows.append((f"split {split['name']}", f"{split['kind']}, {split['folds']} fold(s), {split['hash'][:12]}"))
+        rows.append(
+            (f"split {split['name']}", f"{split['kind']}, {split['folds']} fold(s), {split['hash'][:12]}")
+        )
     return [*rows, ("source", card["source"]), ("content hash", card["hash"])]
 
 
@@ -95,7 +100,10 @@ def _domain_rows(domain: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("items", f"{domain['items']:,}, of which {domain['items_unseen_in_training']:,} unseen in training"),
         ("events", f"{domain['events']:,}"),
-        ("events a user", f"min {lengths['min']:,}, median {lengths['median']:g}, mean {lengths['mean']:.1f}, max {lengths['max']:,}"),
+        (
+            "events a user",
+            "min {min:,}, median {median:g}, mean {mean:.1f}, max {max:,}".format(**lengths),
+        ),
         ("users under 3 events", f"{domain['users_under_3_events']:,} (they only train)"),
     ]
     if domain["tied_neighbours"] is None:

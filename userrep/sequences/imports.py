@@ -8,17 +8,17 @@ import polars as pl
 
 from userrep.errors import DataError
 from userrep.sequences.split import ROLES, Split
-from userrep.sequences.splits import SCHEMA, Timeline, from_runs, hashed
+from userrep.sequences.splits import SCHEMA, Runs, Timeline, from_runs, hashed
 
 REQUIRED = ("split", "fold", "user", "position", "role")
-FORMAT_HINT = "give the columns split, fold, user, position, role (docs/formats.md); splits.parquet of a prepared data set is an example"
+FORMAT_HINT = "see the splits.parquet of a prepared data set, and docs/formats.md"
 
 
 def import_splits(path: Path, user_ids: list[str], domains: Mapping[str, Timeline]) -> list[Split]:
     """Read the splits in a .parquet or .csv file of SCHEMA.
 
-    Where the column `domain` is missing, a split in which every user has one row divides the users, and any other the
-    events of the first domain.
+    Where the column `domain` is missing, a split in which every user has one row divides the users, and any
+    other the events of the first domain.
 
     Raises:
         DataError: the file cannot be read, or a row names an unknown user, role or domain, or leaves a gap.
@@ -27,13 +27,16 @@ def import_splits(path: Path, user_ids: list[str], domains: Mapping[str, Timelin
     _check_values(table, path, user_ids, domains)
     rows = pl.DataFrame({"user": user_ids}).with_row_index("row")
     coded = table.join(rows, on="user", how="left", maintain_order="left").with_columns(
-        code=pl.col("role").cast(pl.Enum(ROLES)).to_physical().cast(pl.Int64), row=pl.col("row").cast(pl.Int64)
+        code=pl.col("role").cast(pl.Enum(ROLES)).to_physical().cast(pl.Int64),
+        row=pl.col("row").cast(pl.Int64),
     )
     if "domain" not in table.columns:
         coded = _with_domain(coded, next(iter(domains)))
     splits = []
-    for (name, fold, domain), part in coded.group_by("split", "fold", "domain", maintain_order=True):
-        splits.append(_one(str(name), int(fold), domain, part, path, user_ids, domains))  # type: ignore[call-overload, arg-type]
+    main = next(iter(domains))
+    for key, part in coded.group_by("split", "fold", "domain", maintain_order=True):
+        counts = np.diff(domains[key[2] or main][0])
+        splits.append(_one(key, part, path, user_ids, counts))
     _check_folds(splits, path)
     return hashed(splits, user_ids)
 
@@ -43,7 +46,10 @@ def join_splits(built: list[Split], imported: list[Split], path: Path) -> list[S
     hashes = {split.name: split.hash for split in built}
     for split in imported:
         if hashes.get(split.name, split.hash) != split.hash:
-            raise DataError(f"{path}: split {split.name!r} differs from the one userrep makes", "give it a name of its own")
+            raise DataError(
+                f"{path}: split {split.name!r} differs from the one userrep makes",
+                "give it a name of its own",
+            )
     return built + [split for split in imported if split.name not in hashes]
 
 
@@ -56,10 +62,14 @@ def _read(path: Path) -> pl.DataFrame:
     except FileNotFoundError as error:
         raise DataError(f"there is no split file {path}", "check the path") from error
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"cannot read the split file {path}: {str(error).splitlines()[0]}", FORMAT_HINT) from error
+        raise DataError(
+            f"cannot read the split file {path}: {str(error).splitlines()[0]}", FORMAT_HINT
+        ) from error
     for column in REQUIRED:
         if column not in table.columns:
-            raise DataError(f"{path} has no column {column!r}; it has {', '.join(table.columns)}", FORMAT_HINT)
+            raise DataError(
+                f"{path} has no column {column!r}; it has {', '.join(table.columns)}", FORMAT_HINT
+            )
     return _typed(table.select(column for column in SCHEMA if column in table.columns), path)
 
 
@@ -76,13 +86,27 @@ def _typed(table: pl.DataFrame, path: Path) -> pl.DataFrame:
     return table
 
 
-def _check_values(table: pl.DataFrame, path: Path, user_ids: list[str], domains: Mapping[str, Timeline]) -> None:
+def _check_values(
+    table: pl.DataFrame, path: Path, user_ids: list[str], domains: Mapping[str, Timeline]
+) -> None:
     _refuse(table, ~pl.col("role").is_in(ROLES), path, "role", f"roles are {', '.join(ROLES)}")
-    _refuse(table, ~pl.col("user").is_in(user_ids), path, "user", "remove users that the prepared data set does not have")
+    _refuse(
+        table,
+        ~pl.col("user").is_in(user_ids),
+        path,
+        "user",
+        "remove users that the prepared data set does not have",
+    )
     _refuse(table, pl.col("position") < 0, path, "position", "positions count a user's events from 0")
     if "domain" in table.columns:
         known = ", ".join(domains)
-        _refuse(table, ~pl.col("domain").is_in(list(domains)), path, "domain", f"domains are {known}, or empty for users")
+        _refuse(
+            table,
+            ~pl.col("domain").is_in(list(domains)),
+            path,
+            "domain",
+            f"domains are {known}, or empty for users",
+        )
 
 
 def _refuse(table: pl.DataFrame, wrong: pl.Expr, path: Path, column: str, hint: str) -> None:
@@ -93,34 +117,35 @@ def _refuse(table: pl.DataFrame, wrong: pl.Expr, path: Path, column: str, hint: 
 
 
 def _with_domain(coded: pl.DataFrame, main: str) -> pl.DataFrame:
-    single = (pl.len().over("split", "fold", "user") == 1).all().over("split") & (pl.col("position") == 0).all().over("split")
+    single = (pl.len().over("split", "fold", "user") == 1).all().over("split") & (
+        pl.col("position") == 0
+    ).all().over("split")
     return coded.with_columns(domain=pl.when(single).then(None).otherwise(pl.lit(main)))
 
 
 def _one(
-    name: str, fold: int, domain: str | None, runs: pl.DataFrame, path: Path, user_ids: list[str], domains: Mapping[str, Timeline]
+    key: tuple[str, int, str | None], table: pl.DataFrame, path: Path, user_ids: list[str], counts: np.ndarray
 ) -> Split:
     """Check that the runs of one fold cover every user from the first event, in the order of the roles."""
-    counts = np.diff(domains[domain or next(iter(domains))][0])
-    runs = runs.sort("row", "position", maintain_order=True)
-    row, position, role = (runs[key].to_numpy() for key in ("row", "position", "code"))
-    where = f"{path}: split {name!r}, fold {fold}"
-    begins = np.append(True, row[1:] != row[:-1])
+    name, fold, domain = key
+    table = table.sort("row", "position", maintain_order=True)
+    row, position, role = (table[column].to_numpy() for column in ("row", "position", "code"))
+    again = np.append(False, row[1:] == row[:-1])  # a further run of the same user
     due = np.ones(len(user_ids), dtype=bool) if domain is None else counts > 0
-    _forbid(np.flatnonzero(begins & (position != 0)), row, user_ids, where, "does not begin at position 0")
-    _forbid(np.flatnonzero(~begins & (np.diff(position, prepend=-1) <= 0)), row, user_ids, where, "has two roles at one position")
-    _forbid(np.flatnonzero(~begins & (np.diff(role, prepend=-1) <= 0)), row, user_ids, where, "must train, then validate, then test")
-    _forbid(np.flatnonzero(~begins & (position >= counts[row])), row, user_ids, where, "has a position past its last event")
-    absent = np.flatnonzero(due & ~np.isin(np.arange(len(user_ids)), row))
-    _forbid(np.arange(len(absent)), absent, user_ids, where, "has no row")
-    if domain is None:
-        _forbid(np.flatnonzero(~begins), row, user_ids, where, "is divided, in a split of users")
-    return from_runs(name, fold, domain, row, position, role, counts)
-
-
-def _forbid(bad: np.ndarray, row: np.ndarray, user_ids: list[str], where: str, fault: str) -> None:
-    if len(bad):
-        raise DataError(f"{where}: user {user_ids[row[bad[0]]]!r} {fault}", FORMAT_HINT)
+    faults = {
+        "does not begin at position 0": row[~again & (position != 0)],
+        "is divided, in a split of users": row[again & (domain is None)],
+        "has two roles at one position": row[again & (np.diff(position, prepend=-1) <= 0)],
+        "must train, then validate, then test": row[again & (np.diff(role, prepend=-1) <= 0)],
+        "has a position past its last event": row[again & (position >= counts[row])],
+        "has no row": np.flatnonzero(due & ~np.isin(np.arange(len(user_ids)), row)),
+    }
+    for fault, users in faults.items():
+        if len(users):
+            raise DataError(
+                f"{path}: split {name!r}, fold {fold}: user {user_ids[users[0]]!r} {fault}", FORMAT_HINT
+            )
+    return from_runs(name, fold, domain, Runs(row, position, role), counts)
 
 
 def _check_folds(splits: list[Split], path: Path) -> None:
@@ -128,6 +153,12 @@ def _check_folds(splits: list[Split], path: Path) -> None:
         same = [split for split in splits if split.name == name]
         numbers = sorted({split.fold for split in same})
         if numbers != list(range(len(numbers))):
-            raise DataError(f"{path}: split {name!r} has the folds {numbers}", "number the folds 0, 1, 2 ... without a gap")
+            raise DataError(
+                f"{path}: split {name!r} has the folds {numbers}",
+                "number the folds 0, 1, 2 ... without a gap",
+            )
         if len({split.domain is None for split in same}) > 1:
-            raise DataError(f"{path}: split {name!r} divides users in one fold and events in another", "give each a name of its own")
+            raise DataError(
+                f"{path}: split {name!r} divides users in one fold and events in another",
+                "give each a name of its own",
+            )

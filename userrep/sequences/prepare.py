@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from userrep.datasets.dataset import Dataset
+from userrep.files import read_json, sha256_of, write_json
 from userrep.sequences.audit import audit, enforce, write_audit
 from userrep.sequences.build import Built, assemble
 from userrep.sequences.card import make_card, write_card
@@ -13,18 +14,23 @@ from userrep.sequences.split import Split
 from userrep.sequences.splits import make_splits
 from userrep.sequences.store import FORMAT, Prepared
 from userrep.sequences.write import class_list, content_hash, fingerprint, publishing, write_arrays
-from userrep.files import read_json, sha256_of, write_json
 
 
 def prepare(
-    dataset: Dataset, dataset_node: Mapping[str, Any], raw_dir: Path, out_path: Path, split_file: Path | None = None
+    dataset: Dataset,
+    dataset_node: Mapping[str, Any],
+    raw_dir: Path,
+    out_path: Path,
+    split_file: Path | None = None,
 ) -> Prepared:
     """Prepare a data set into the folder `out_path`, which appears whole or not at all, and open it.
 
-    `dataset_node` is the config the dataset was built from; `split_file` holds splits to take beside the built ones.
+    `dataset_node` is the config the dataset was built from; `split_file` holds splits to take beside the
+    built ones.
 
     Raises:
-        DataError: raw files are missing or malformed, the split file does not fit, the leak audit fails, or the disk is full.
+        DataError: raw files are missing or malformed, the split file does not fit, the leak audit fails, or
+        the disk is full.
     """
     built = assemble(dataset.events(raw_dir), dataset)
     user_ids = built.users["user"].to_list()
@@ -58,7 +64,12 @@ def is_current(path: Path, dataset: Dataset, raw_dir: Path, split_file: Path | N
 
 
 def _meta(
-    dataset: Dataset, node: Mapping[str, Any], raw_dir: Path, built: Built, splits: list[Split], split_file: Path | None
+    dataset: Dataset,
+    node: Mapping[str, Any],
+    raw_dir: Path,
+    built: Built,
+    splits: list[Split],
+    split_file: Path | None,
 ) -> dict[str, Any]:
     labels = [{"name": name, "classes": class_list(built.users[name])} for name in dataset.labels]
     return {
@@ -72,7 +83,11 @@ def _meta(
         "users": len(built.users),
         "ties": dataset.ties if dataset.ties == "file" else f"random, seed {dataset.ties_seed}",
         "duplicates": built.dropped.duplicates,
-        "dropped": {"users": built.dropped.users, "items": built.dropped.items, "events": built.dropped.events},
+        "dropped": {
+            "users": built.dropped.users,
+            "items": built.dropped.items,
+            "events": built.dropped.events,
+        },
         "domains": [
             {
                 "name": domain.name,
@@ -99,7 +114,12 @@ def _summary(splits: list[Split]) -> list[dict[str, Any]]:
     """List each split once: name, kind, number of folds, hash."""
     found: dict[str, dict[str, Any]] = {}
     for split in splits:
-        entry = {"name": split.name, "kind": "events" if split.domain else "users", "folds": 0, "hash": split.hash}
+        entry = {
+            "name": split.name,
+            "kind": "events" if split.domain else "users",
+            "folds": 0,
+            "hash": split.hash,
+        }
         entry = found.setdefault(split.name, entry)
         entry["folds"] = max(entry["folds"], split.fold + 1)
     return list(found.values())

@@ -19,14 +19,20 @@ def checked_frame(events: Events, name: str) -> pl.DataFrame:
     """Collect the events with the columns of COLUMNS and nothing else.
 
     Raises:
-        DataError: a column is missing, there are no events, an id is empty, or only some events of a domain have a time.
+        DataError: a column is missing, there are no events, an id is empty, or only some events of a domain
+        have a time.
     """
     missing = sorted(COLUMNS.keys() - set(events.frame.collect_schema().names()))
     if missing:
-        raise DataError(f"the events of {name} have no column {missing[0]!r}", f"its reader must give {', '.join(COLUMNS)}")
+        raise DataError(
+            f"the events of {name} have no column {missing[0]!r}",
+            f"its reader must give {', '.join(COLUMNS)}",
+        )
     frame = events.frame.select(pl.col(column).cast(kind) for column, kind in COLUMNS.items()).collect()
     if frame.is_empty():
-        raise DataError(f"{name} has no events", "its raw file is empty or has a header only: get the file again")
+        raise DataError(
+            f"{name} has no events", "its raw file is empty or has a header only: get the file again"
+        )
     _refuse_empty_ids(frame, name)
     _refuse_odd_domains(frame, name)
     _refuse_partial_times(frame, name)
@@ -47,7 +53,9 @@ def checked_users(events: Events, labels: list[str], name: str) -> pl.DataFrame:
     users = events.users.select(pl.col(column).cast(pl.String) for column in ["user", *labels])
     twice = users.filter(pl.col("user").is_duplicated())
     if not twice.is_empty():
-        raise DataError(f"{name} lists user {twice['user'][0]!r} twice", "keep one row a user in the file of users")
+        raise DataError(
+            f"{name} lists user {twice['user'][0]!r} twice", "keep one row a user in the file of users"
+        )
     return users
 
 
@@ -55,18 +63,26 @@ def _refuse_empty_ids(frame: pl.DataFrame, name: str) -> None:
     for column in ("user", "item", "domain"):
         empty = frame.filter(pl.col(column).is_null() | (pl.col(column) == ""))
         if not empty.is_empty():
-            raise DataError(f"{name}: event {empty['row'][0] + 1} has no {column}", "remove or complete this row of the raw file")
+            raise DataError(
+                f"{name}: event {empty['row'][0] + 1} has no {column}",
+                "remove or complete this row of the raw file",
+            )
 
 
 def _refuse_odd_domains(frame: pl.DataFrame, name: str) -> None:
     """A domain names a folder."""
     odd = frame.filter(~pl.col("domain").str.contains(r"^\w[\w.-]*$"))
     if not odd.is_empty():
-        raise DataError(f"{name}: {odd['domain'][0]!r} is no name of a domain", "use letters, digits, '-', '_' and '.'")
+        raise DataError(
+            f"{name}: {odd['domain'][0]!r} is no name of a domain", "use letters, digits, '-', '_' and '.'"
+        )
 
 
 def _refuse_partial_times(frame: pl.DataFrame, name: str) -> None:
     timed = frame.group_by("domain").agg(pl.col("time").is_null().any() & pl.col("time").is_not_null().any())
     if timed["time"].any():
         row = frame.filter(pl.col("time").is_null())["row"][0]
-        raise DataError(f"{name}: event {row + 1} has no time and others have", "complete this row, or use no times at all")
+        raise DataError(
+            f"{name}: event {row + 1} has no time and others have",
+            "complete this row, or use no times at all",
+        )

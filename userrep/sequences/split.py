@@ -14,10 +14,10 @@ VALID, TEST = 1, 2
 class Split:
     """One fold of a split.
 
-    Of each user's events [0, train_end) train, [train_end, valid_end) validate and the rest test; `user_role` (U,) int8
-    is 0 train, 1 valid, 2 test. A split of events belongs to a domain and leaves all users in role 0; a split of users
-    has no domain and leaves all events of a user together: train_end = valid_end = number of events. `hash` names all
-    folds and domains of the split at once.
+    Of each user's events [0, train_end) train, [train_end, valid_end) validate and the rest test; `user_role`
+    (U,) int8 is 0 train, 1 valid, 2 test. A split of events belongs to a domain and leaves all users in role
+    0; a split of users has no domain and leaves all events of a user together: train_end = valid_end = number
+    of events. `hash` names all folds and domains of the split at once.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Split:
 
 
 def leave_one_out(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cut each user's last event for test and the one before for validation; users with fewer than 3 only train."""
+    """Cut off each user's last event for test and the one before for validation; under 3 events only train."""
     enough = counts >= 3
     return np.where(enough, counts - 2, counts), np.where(enough, counts - 1, counts)
 
@@ -38,14 +38,21 @@ def leave_one_out(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def chain(offsets: np.ndarray, times: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Cut each user's events at c1 < c2, near 80 and 90 % of them, where the time changes.
 
-    A cut that would part events of one time moves back to the first of them, or forward where nothing would be left
-    before it. Users with fewer than three different times cannot be cut twice and only train.
+    A cut that would part events of one time moves back to the first of them, or forward where nothing would
+    be left before it. Users with fewer than three different times cannot be cut twice and only train.
     """
     counts = np.diff(offsets)
-    cuts = _changes(offsets, times)  # (C,) absolute positions before which a cut may fall, none at a user's start
-    first, last = np.searchsorted(cuts, offsets[:-1]), np.searchsorted(cuts, offsets[1:]) - 1  # of each user's cuts
+    cuts = _changes(
+        offsets, times
+    )  # (C,) absolute positions before which a cut may fall, none at a user's start
+    first, last = (
+        np.searchsorted(cuts, offsets[:-1]),
+        np.searchsorted(cuts, offsets[1:]) - 1,
+    )  # of each user's cuts
     possible = last - first >= 1
-    near = [np.searchsorted(cuts, offsets[:-1] + counts * tenths // 10, side="right") - 1 for tenths in (8, 9)]
+    near = [
+        np.searchsorted(cuts, offsets[:-1] + counts * tenths // 10, side="right") - 1 for tenths in (8, 9)
+    ]
     second = np.maximum(near[1], first + 1)
     earlier = np.minimum(np.maximum(near[0], first), second - 1)
     cut = [np.append(cuts, 0)[np.where(possible, index, -1)] - offsets[:-1] for index in (earlier, second)]
@@ -63,7 +70,7 @@ def _changes(offsets: np.ndarray, times: np.ndarray | None) -> np.ndarray:
 
 
 def by_time(offsets: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Cut all users at the times of the event at 80 and at 90 % of all events; None where the times are too few.
+    """Cut all users at the times of the events at 80 and 90 % of all; None where the times are too few.
 
     Nothing after a cut is ever on the side before it, so that users who come late have no training events.
     """
@@ -82,7 +89,7 @@ def _count_before(offsets: np.ndarray, times: np.ndarray, moment: int) -> np.nda
 
 
 def folds(user_ids: list[str], seed: int) -> list[np.ndarray]:
-    """Divide the users into FOLDS equal test parts; a tenth of the others validate. Returns a user_role (U,) a fold.
+    """Divide the users into FOLDS test parts, a tenth of the others to validate: a user_role (U,) a fold.
 
     Users are ranked by a hash of their raw id, so that neither their order nor their rows matter.
     """

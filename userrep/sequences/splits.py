@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
-from userrep.sequences.split import ROLES, Split, by_time, chain, folds, leave_one_out, paper
+from userrep.sequences.split import ROLES, TEST, VALID, Split, by_time, chain, folds, leave_one_out, paper
 
 SCHEMA = {
     "split": pl.String,
@@ -21,7 +21,7 @@ Timeline = tuple[np.ndarray, np.ndarray | None]  # offsets (U+1,), times (E,) of
 
 
 def make_splits(user_ids: list[str], domains: Mapping[str, Timeline], seed: int) -> list[Split]:
-    """Make all splits of the protocol: of each domain's events, and of the users into folds and as in the paper."""
+    """Make all splits of the protocol: of each domain's events, of the users into folds and 80/5/15."""
     made = []
     for domain, (offsets, times) in domains.items():
         counts = np.diff(offsets)
@@ -51,7 +51,9 @@ def hashed(splits: list[Split], user_ids: list[str]) -> list[Split]:
     states = {split.name: hashlib.sha256("\n".join(user_ids).encode()) for split in splits}
     for split in sorted(splits, key=_key):
         states[split.name].update(f"|{split.fold}|{split.domain}|".encode())
-        for values in (split.train_end, split.valid_end, split.user_role) if split.domain else (split.user_role,):
+        for values in (
+            (split.train_end, split.valid_end, split.user_role) if split.domain else (split.user_role,)
+        ):
             states[split.name].update(values.astype("<i8").tobytes())
     return [replace(split, hash=states[split.name].hexdigest()) for split in splits]
 
@@ -61,17 +63,23 @@ def _key(split: Split) -> tuple[str, int, str]:
 
 
 def to_runs(splits: list[Split], user_ids: list[str], domains: Mapping[str, Timeline]) -> pl.DataFrame:
-    """Write the splits as rows of SCHEMA, users in row order; a user without events in a domain has no row there."""
+    """Write the splits as rows of SCHEMA, users in row order; who has no events in a domain has no row."""
     users = pl.Series("user", user_ids)
     parts = []
     for split in sorted(splits, key=_key):
         if split.domain is None:
-            rows, position, role = np.arange(len(user_ids)), np.zeros(len(user_ids), dtype=np.int64), split.user_role
+            rows, position, role = (
+                np.arange(len(user_ids)),
+                np.zeros(len(user_ids), dtype=np.int64),
+                split.user_role,
+            )
         else:
             rows, position, role = _runs(split, np.diff(domains[split.domain][0]))
         what = {"split": split.name, "fold": split.fold, "domain": split.domain}
         runs = pl.DataFrame({"user": users[rows], "position": position, "role": np.array(ROLES)[role]})
-        parts.append(runs.select(*(pl.lit(value, SCHEMA[key]).alias(key) for key, value in what.items()), pl.all()))
+        parts.append(
+            runs.select(*(pl.lit(value, SCHEMA[key]).alias(key) for key, value in what.items()), pl.all())
+        )
     return pl.concat(parts).cast(dict(SCHEMA))  # type: ignore[arg-type]
 
 
@@ -83,17 +91,25 @@ def _runs(split: Split, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
     return rows, begins[rows, role], role
 
 
-def from_runs(
-    name: str, fold: int, domain: str | None, rows: np.ndarray, position: np.ndarray, role: np.ndarray, counts: np.ndarray
-) -> Split:
-    """Read the runs of one fold back: rows, positions and roles (R,); `counts` (U,) are events a user."""
+@dataclass(frozen=True)
+class Runs:
+    """The runs of one fold: user rows, first positions and role codes, each (R,) int64."""
+
+    rows: np.ndarray
+    positions: np.ndarray
+    roles: np.ndarray
+
+
+def from_runs(name: str, fold: int, domain: str | None, runs: Runs, counts: np.ndarray) -> Split:
+    """Read one fold back from its runs; `counts` (U,) are events a user. No domain: users are divided."""
     if domain is None:
         user_role = np.zeros(len(counts), dtype=np.int8)
-        user_role[rows] = role
+        user_role[runs.rows] = runs.roles
         return of_users(name, fold, user_role)
     ends = []
-    for first in (1, 2):  # the first event that is not training, the first that is test
+    for first in (VALID, TEST):
+        later = runs.roles >= first
         end = counts.copy()
-        np.minimum.at(end, rows[role >= first], position[role >= first])
+        np.minimum.at(end, runs.rows[later], runs.positions[later])
         ends.append(end)
     return of_events(name, fold, domain, *ends)

@@ -1,4 +1,4 @@
-"""A prepared data set on disk: a folder of parquet tables and flat arrays, opened without reading what is not asked for."""
+"""A prepared data set on disk: a folder of tables and flat arrays, read as far as they are asked for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ import polars as pl
 from userrep.errors import DataError, suggest
 from userrep.files import digest, read_json
 from userrep.sequences.split import ROLES, Split
-from userrep.sequences.splits import from_runs
+from userrep.sequences.splits import Runs, from_runs
 from userrep.sequences.vocab import RESERVED
 
 __all__ = ["FORMAT", "Prepared", "Sequences", "Split", "open_prepared", "prepared_path"]
@@ -35,7 +35,10 @@ def open_prepared(data_dir: Path, dataset_node: Mapping[str, Any]) -> "Prepared"
     """
     path = prepared_path(data_dir, dataset_node)
     if not (path / "meta.json").exists():
-        raise DataError(f"{dataset_node['name']} is not prepared: {path} does not exist", _commands(data_dir, dataset_node))
+        raise DataError(
+            f"{dataset_node['name']} is not prepared: {path} does not exist",
+            _commands(data_dir, dataset_node),
+        )
     return Prepared(path)
 
 
@@ -69,7 +72,7 @@ class Sequences:
 
     @property
     def counts(self) -> np.ndarray:
-        """Count each item's events before every user's last two, (items,) int64: what the vocabulary is ordered by."""
+        """Each item's events before its users' last two, (items,) int64: what the vocabulary is ordered by."""
         return self._table["count"].to_numpy()
 
     @property
@@ -86,7 +89,10 @@ class Prepared:
         self.meta: dict[str, Any] = read_json(self.path / "meta.json")
         found = self.meta.get("format") if isinstance(self.meta, dict) else None
         if found != FORMAT:
-            raise DataError(f"{self.path} has format {found}, this userrep reads {FORMAT}", "prepare it again: userrep preprocess --fresh")
+            raise DataError(
+                f"{self.path} has format {found}, this userrep reads {FORMAT}",
+                "prepare it again: userrep preprocess --fresh",
+            )
         self.name: str = self.meta["name"]
         self.hash: str = self.meta["hash"]
         self.tasks: list[str] = self.meta["tasks"]
@@ -110,9 +116,13 @@ class Prepared:
         if name not in self._sequences:
             entry = self._entry(name, self.meta["domains"], "domain")
             folder = self.path / "domains" / name
-            times, ratings = (_load(folder / f"{kind}.npy") if entry[kind] else None for kind in ("times", "ratings"))
+            times, ratings = (
+                _load(folder / f"{kind}.npy") if entry[kind] else None for kind in ("times", "ratings")
+            )
             items, offsets = _load(folder / "items.npy"), np.array(_load(folder / "offsets.npy"))
-            self._sequences[name] = Sequences(items, offsets, times, ratings, RESERVED + entry["items"], folder)
+            self._sequences[name] = Sequences(
+                items, offsets, times, ratings, RESERVED + entry["items"], folder
+            )
         return self._sequences[name]
 
     def classes(self, name: str) -> list[str]:
@@ -135,19 +145,18 @@ class Prepared:
             raise DataError(f"split {name!r} has no fold {fold}", f"choose one of 0 to {entry['folds'] - 1}")
         counts = np.diff(self.sequences(domain).offsets)
         where = None if entry["kind"] == "users" else domain or self.main
-        runs = self._runs(name, fold, where)
-        split = from_runs(name, fold, where, *(runs[key].to_numpy() for key in ("row", "position", "code")), counts)
-        ends = {"train_end": counts, "valid_end": counts} if where is None else {}
-        return replace(split, hash=entry["hash"], **ends)
+        split = replace(
+            from_runs(name, fold, where, self._runs(name, fold, where), counts), hash=entry["hash"]
+        )
+        return replace(split, train_end=counts, valid_end=counts) if where is None else split
 
-    def _runs(self, name: str, fold: int, domain: str | None) -> pl.DataFrame:
-        """Read the rows of one fold with columns row, position and code."""
+    def _runs(self, name: str, fold: int, domain: str | None) -> Runs:
         table = pl.scan_parquet(self.path / "splits.parquet")
         chosen = (pl.col("split") == name) & (pl.col("fold") == fold) & pl.col("domain").eq_missing(domain)
-        rows = self._users.select("user", row=pl.int_range(pl.len())).lazy()
-        code = pl.col("role").cast(pl.Enum(ROLES)).to_physical().cast(pl.Int64)
-        found = table.filter(chosen).join(rows, on="user", maintain_order="left")
-        return found.select("row", "position", code=code).collect()
+        users = self._users.select("user", row=pl.int_range(pl.len())).lazy()
+        role = pl.col("role").cast(pl.Enum(ROLES)).to_physical().cast(pl.Int64)
+        found = table.filter(chosen).join(users, on="user").select("row", "position", role).collect()
+        return Runs(*(found[column].to_numpy() for column in ("row", "position", "role")))
 
     def _entry(self, name: str, entries: Sequence[Mapping[str, Any]], what: str) -> Mapping[str, Any]:
         known = {entry["name"]: entry for entry in entries}
@@ -160,4 +169,6 @@ def _load(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}", "prepare it again: userrep preprocess --fresh") from error
+        raise DataError(
+            f"cannot read {path}: {error}", "prepare it again: userrep preprocess --fresh"
+        ) from error

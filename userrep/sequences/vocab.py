@@ -1,7 +1,8 @@
 """The numbering of items: reserved ids first, then items by how often they occur in training events.
 
-A vocabulary is ordered once, when a data set is first prepared, and is append-only afterwards: an item that turns up later
-gets the next free id, so that the order stops meaning popularity. Samplers therefore draw from counts, never from the id.
+A vocabulary is ordered once, when a data set is first prepared, and is append-only afterwards: an item that
+turns up later gets the next free id, so that the order stops meaning popularity. Samplers therefore draw from
+counts, never from the id.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ RESERVED = 2  # the first id of an item
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Raw ids (V,) in the order of their vocabulary ids, which start at RESERVED, and their training `counts` (V,) int64."""
+    """Raw ids in the order of their vocabulary ids, from RESERVED on, and their training `counts` int64."""
 
     item_ids: list[str]
     counts: np.ndarray
@@ -27,7 +28,7 @@ class Vocabulary:
 
 
 def before_last_two(offsets: np.ndarray) -> np.ndarray:
-    """Mark the events (E,) that may order a vocabulary: all but each user's last two, and all of users with fewer than 3."""
+    """Mark the events (E,) that order a vocabulary: all but each user's last two; under 3 events, all."""
     counts = np.diff(offsets)
     kept = np.where(counts >= 3, counts - 2, counts)
     position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
@@ -37,8 +38,9 @@ def before_last_two(offsets: np.ndarray) -> np.ndarray:
 def rank_items(codes: np.ndarray, training: np.ndarray, raw_ids: list[str]) -> tuple[np.ndarray, Vocabulary]:
     """Number the items of one domain: returns ids (E,) int32 and the vocabulary.
 
-    codes (E,) index `raw_ids`, which is sorted; `training` (E,) marks the events that count. More frequent items come
-    first and ties go by raw id, so that neither the order of a file nor any later event moves an id.
+    codes (E,) index `raw_ids`, which is sorted; `training` (E,) marks the events that count. More frequent
+    items come first and ties go by raw id, so that neither the order of a file nor any later event moves an
+    id.
     """
     counts = np.bincount(codes[training], minlength=len(raw_ids))
     order = np.argsort(-counts, kind="stable")

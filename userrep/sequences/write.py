@@ -21,7 +21,7 @@ from userrep.sequences.splits import to_runs
 
 @contextmanager
 def publishing(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `target` that takes its place when the block succeeds, and vanishes when it fails."""
+    """Yield an empty folder beside `target` that takes its place on success, and vanishes on failure."""
     with explaining_write_errors(target), _alone(target):
         for leftover in target.parent.glob(f".{target.name}.*.tmp"):  # of a killed process: we are alone
             shutil.rmtree(leftover, ignore_errors=True)
@@ -64,7 +64,7 @@ def _alone(target: Path) -> Iterator[None]:
 
 
 def content_hash(built: Built) -> str:
-    """Hash what a model can see: users, labels, vocabularies and arrays, but no split, no text and no date."""
+    """Hash what a model can see: users, labels, vocabularies and arrays; no split, text or date."""
     state = hashlib.sha256()
     for column in built.users.columns:
         _absorb(state, column, "\n".join(value or "\0" for value in built.users[column].to_list()).encode())
@@ -92,9 +92,13 @@ def arrays(domain: Domain) -> dict[str, np.ndarray]:
 
 def write_arrays(folder: Path, built: Built, splits: list[Split]) -> None:
     """Write everything but `meta.json` and the card."""
-    built.users.with_columns(row=pl.int_range(pl.len())).select("row", pl.exclude("row")).write_parquet(folder / "users.parquet")
+    built.users.with_columns(row=pl.int_range(pl.len())).select("row", pl.exclude("row")).write_parquet(
+        folder / "users.parquet"
+    )
     timelines = {domain.name: (domain.offsets, domain.times) for domain in built.domains}
-    to_runs(splits, built.users["user"].to_list(), timelines).write_parquet(folder / "splits.parquet", row_group_size=1 << 18)
+    to_runs(splits, built.users["user"].to_list(), timelines).write_parquet(
+        folder / "splits.parquet", row_group_size=1 << 18
+    )
     texts = dict(built.item_text.select("item", "text").iter_rows())
     for domain in built.domains:
         place = folder / "domains" / domain.name
@@ -107,7 +111,9 @@ def write_arrays(folder: Path, built: Built, splits: list[Split]) -> None:
 def _item_table(domain: Domain, texts: Mapping[str, str]) -> pl.DataFrame:
     ids = domain.vocabulary.item_ids
     text = pl.Series("text", [texts.get(item) for item in ids], dtype=pl.String)
-    return pl.DataFrame({"item": pl.Series(ids, dtype=pl.String), "count": domain.vocabulary.counts, "text": text})
+    return pl.DataFrame(
+        {"item": pl.Series(ids, dtype=pl.String), "count": domain.vocabulary.counts, "text": text}
+    )
 
 
 def class_list(values: pl.Series) -> list[str]:
@@ -121,5 +127,3 @@ def fingerprint(paths: list[Path]) -> list[list[Any]]:
     """Describe raw files by name, bytes and time of change, to notice when they are no longer the same."""
     found = [(path, path.stat()) for path in paths if path.exists()]
     return [[path.name, stat.st_size, stat.st_mtime_ns] for path, stat in found]
-
-
