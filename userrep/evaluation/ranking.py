@@ -192,7 +192,7 @@ class _Block:
     def count(
         self, owner: np.ndarray, items: np.ndarray, first: int, sampled: np.ndarray | None
     ) -> np.ndarray:
-        """Return greater, ties and the same among `sampled (u, S)`: `(4, u)`; `owner`, `items` are histories."""
+        """Return greater, ties and the same among `sampled (u, S)`: `(4, u)`; `owner`, `items`: histories."""
         users = np.arange(len(self.targets))
         target = self._target_scores()[:, None]  # (u, 1)
         excluded = self._by_tile(np.concatenate([owner, users]), np.concatenate([items, self.targets]))
