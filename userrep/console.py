@@ -129,8 +129,8 @@ class Progress(Protocol):
 class TrainingProgress(Protocol):
     """What `training_progress` yields."""
 
-    def update(self, step: int, **fields: Any) -> None:
-        """Show `step` as done beside named values (loss, metric, seq_s ...)."""
+    def update(self, step: int, total: int, **fields: Any) -> None:
+        """Show `step` of `total` as done beside named values (loss, metric, seq_s ...)."""
 
 
 @contextmanager
@@ -144,13 +144,13 @@ def progress(description: str, total: float | None = None, unit: str = "") -> It
 
 
 @contextmanager
-def training_progress(total_steps: int, description: str = "training") -> Iterator[TrainingProgress]:
+def training_progress(description: str = "training") -> Iterator[TrainingProgress]:
     """Show step, named values and the time left of a training."""
     if sys.stderr.isatty():
-        with _Bar(description, total_steps, "steps") as bar:
+        with _Bar(description, None, "steps") as bar:
             yield bar
     else:
-        yield _Lines(description, total_steps, "steps")
+        yield _Lines(description, None, "steps")
 
 
 def _fields(fields: dict[str, Any]) -> str:
@@ -195,8 +195,8 @@ class _Bar:
     def describe(self, text: str) -> None:
         self._rich.update(self._task, description=text)
 
-    def update(self, step: int, **fields: Any) -> None:
-        self._rich.update(self._task, completed=step, shown=_fields(fields))
+    def update(self, step: int, total: int, **fields: Any) -> None:
+        self._rich.update(self._task, completed=step, total=total, shown=_fields(fields))
 
 
 class _Lines:
@@ -214,8 +214,8 @@ class _Lines:
     def describe(self, text: str) -> None:
         self._description = text
 
-    def update(self, step: int, **fields: Any) -> None:
-        self._done = step
+    def update(self, step: int, total: int, **fields: Any) -> None:
+        self._done, self._total = step, total
         if time.monotonic() >= self._next:
             self._tell("  " + _fields(fields))
 

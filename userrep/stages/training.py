@@ -33,10 +33,13 @@ def train(job: Job) -> dict[str, Any]:
     """Run the loop with a progress line; return the record of the chosen epoch, by the last phase's validation."""
     total = sum((job.trainer.epochs if phase.epochs is None else phase.epochs) for phase in job.phases)
     console.note(f"training on {job.device}: {len(job.phases)} phase(s), at most {total} epochs")
-    with graceful() as stop, console.training_progress(total_steps=1) as shown:
+    valid: dict[str, float] = {}
+    with graceful() as stop, console.training_progress() as shown:
         for progress in fit(job, stop):
-            shown.update(progress.step, total=progress.total, loss=progress.loss, seq_s=progress.sequences_per_second)
+            rates = {"loss": progress.loss, **valid, "seq_s": progress.sequences_per_second}
+            shown.update(progress.step, progress.total, **rates)
             if progress.record is not None:
+                valid = {job.objective.metric: progress.record[job.objective.metric]}
                 console.note(_line(progress.record, job.objective.metric))
     records = [record for record in Journal(job.folder / "log.jsonl").records() if "epoch" in record]
     last = [record for record in records if record["phase"] == job.phases[-1].name]
