@@ -1,4 +1,4 @@
-"""Where shared negatives come from: the wanted distribution, no reserved id, the same draws from the same seed."""
+"""Where shared negatives come from: the wanted distribution, no reserved id, draws that a seed repeats."""
 
 import pytest
 import torch
@@ -36,7 +36,9 @@ def test_an_item_without_events_can_be_drawn() -> None:
 
 def test_the_edges_of_the_unit_interval_give_items(monkeypatch: pytest.MonkeyPatch) -> None:
     for edge in (0.0, 1.0 - 2.0**-53):
-        monkeypatch.setattr(torch, "rand", lambda count, edge=edge, **_: torch.full((count,), edge, dtype=torch.float64))
+        monkeypatch.setattr(
+            torch, "rand", lambda count, edge=edge, **_: torch.full((count,), edge, dtype=torch.float64)
+        )
         assert RESERVED <= Sampler(COUNTS, 1.0).draw(1, seeded()).item() < len(COUNTS)
 
 

@@ -1,4 +1,4 @@
-"""The chunked softmaxes against plain cross-entropy: losses, gradients, hits, and the limit of many negatives."""
+"""The chunked softmaxes against plain cross-entropy: loss, gradients, hits, the limit of many negatives."""
 
 import pytest
 import torch
@@ -27,7 +27,9 @@ def draw(count: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor
     return states, table, bias, torch.randint(VOCAB, (count,), generator=generator)
 
 
-def naive_sampled(states: Tensor, table: Tensor, targets: Tensor, sampled: Tensor, log_expected: Tensor) -> Tensor:
+def naive_sampled(
+    states: Tensor, table: Tensor, targets: Tensor, sampled: Tensor, log_expected: Tensor
+) -> Tensor:
     """One row at a time: the answer and every negative that is not the answer, each with its correction."""
     losses = []
     for state, target in zip(states, targets.tolist(), strict=True):
@@ -74,7 +76,9 @@ def test_sampled_softmax_equals_a_loop_over_rows_in_loss_and_gradients(count: in
     plain = naive_sampled(states, table, targets, sampled, log_expected)
     torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12)
     for mine, theirs in zip(
-        torch.autograd.grad(ours * 3, (states, table)), torch.autograd.grad(plain * 3, (states, table)), strict=True
+        torch.autograd.grad(ours * 3, (states, table)),
+        torch.autograd.grad(plain * 3, (states, table)),
+        strict=True,
     ):
         torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
 

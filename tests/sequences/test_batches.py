@@ -1,4 +1,4 @@
-"""Batches against naive loops: what is a target, where padding is, how lengths are cut, what a seed repeats."""
+"""Batches against naive loops: what is a target, where padding is, how lengths are cut."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -61,7 +61,13 @@ def test_gather_reads_nothing_from_a_neighbour() -> None:
 
 
 @settings(max_examples=80, deadline=None)
-@given(toy=TOYS, length=st.integers(1, 12), batch_size=st.integers(1, 9), held_out=st.integers(0, 2), seed=st.integers(0, 99))
+@given(
+    toy=TOYS,
+    length=st.integers(1, 12),
+    batch_size=st.integers(1, 9),
+    held_out=st.integers(0, 2),
+    seed=st.integers(0, 99),
+)
 def test_every_training_event_but_a_users_first_is_a_target_once_an_epoch(
     toy: Toy, length: int, batch_size: int, held_out: int, seed: int
 ) -> None:
@@ -89,7 +95,9 @@ def test_a_window_holds_consecutive_events_of_its_own_user_behind_its_padding(
     feed = toy.windows(length, batch_size)
     for index in feed.order(generator()):
         batch = feed.batch(index)
-        for items, targets, row in zip(batch.items.tolist(), batch.targets.tolist(), batch.rows.tolist(), strict=True):
+        for items, targets, row in zip(
+            batch.items.tolist(), batch.targets.tolist(), batch.rows.tolist(), strict=True
+        ):
             assert [item == PAD for item in items] == [target == PAD for target in targets]
             real = [item for item in items if item != PAD]
             assert items == [PAD] * (len(items) - len(real)) + real
@@ -135,7 +143,9 @@ def test_each_case_is_fed_once_an_epoch_with_its_newest_items_and_its_target(
     feed, seen = toy.histories(length, batch_size), []
     for index in feed.order(generator()):
         batch = feed.batch(index)
-        for items, target, row in zip(batch.items.tolist(), batch.targets.tolist(), batch.rows.tolist(), strict=True):
+        for items, target, row in zip(
+            batch.items.tolist(), batch.targets.tolist(), batch.rows.tolist(), strict=True
+        ):
             own = toy.items[toy.offsets[row] : toy.offsets[row + 1]].tolist()[-length:]
             assert items == [PAD] * (len(items) - len(own)) + own
             assert target == row % 3

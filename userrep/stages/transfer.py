@@ -8,7 +8,9 @@ from userrep import console
 from userrep.build import build
 from userrep.config import compose
 from userrep.errors import UsageError
+from userrep.methods.method import Method, Phase
 from userrep.methods.surgery import matching
+from userrep.models.encoder import Encoder
 from userrep.objectives.objective import ROLES
 from userrep.run import Run, default_path, newest_run, open_run, writing
 from userrep.sequences.protocol import Protocol
@@ -99,9 +101,7 @@ def _job(request: Request, config: dict[str, Any], base: Run, data: Prepared, fo
     objective = build(config["task"])
     objective.setup(encoder, data)
     phases = method.phases(encoder)
-    names = {name for phase in phases for name in matching(encoder, phase.trainable)} | added_names(encoder, before)
-    if not method.pretrained:
-        names = set(encoder.state_dict())
+    names = delta_names(method, encoder, phases, before)
     length = trainer.length if objective.kind == "ranking" else protocol.history
     job = Job(
         encoder=encoder, objective=objective, phases=phases, data=data, protocol=protocol, trainer=trainer,
@@ -109,6 +109,14 @@ def _job(request: Request, config: dict[str, Any], base: Run, data: Prepared, fo
         validate_first=True, device=choose_device(request.device),
     )  # fmt: skip
     return job, names
+
+
+def delta_names(method: Method, encoder: Encoder, phases: list[Phase], before: set[int]) -> set[str]:
+    """Name the encoder tensors of a delta: what any phase trains, and what was not there `before` (`identities`)."""
+    if not method.pretrained:
+        return set(encoder.state_dict())
+    trained = {name for phase in phases for name in matching(encoder, phase.trainable)}
+    return trained | added_names(encoder, before)
 
 
 def _weight(job: Job, names: set[str]) -> dict[str, Any]:
