@@ -21,8 +21,8 @@ def read_fields(
 ) -> pl.DataFrame:
     """Read `columns` as text, and `line` (from 1), of a file whose fields are parted by `separator`.
 
-    Quotes are text. Lines may end in CRLF; empty ones and the first `skip` are left out. `more` allows further fields, which
-    are dropped.
+    Quotes are text. Lines may end in CRLF; empty ones and the first `skip` are left out. `more` allows
+    further fields, which are dropped.
 
     Raises:
         DataError: the file is missing, empty or in another encoding, or a line has another number of fields.
@@ -86,10 +86,10 @@ def parsed(
     values = frame[column].cast(pl.Int64 if kind is pl.Int64 else pl.Float64, strict=False)
     if kind is pl.Int64 and values.null_count():
         wide = frame[column].cast(pl.Float64, strict=False)
-        values = wide.set(wide.is_nan() | wide.is_infinite() | (wide.abs() >= 2**53), None).cast(pl.Int64)
+        values = wide.set((wide != wide.floor()) | (wide.abs() >= 2**53), None).cast(pl.Int64, strict=False)
     if values.null_count():
-        row = values.is_null().arg_true()[0]
+        row, what = values.is_null().arg_true()[0], "whole number" if kind is pl.Int64 else "number"
         raise DataError(
-            f"{path}, line {frame['line'][row]}: {column} is {frame[column][row]!r}, not a number", AGAIN
+            f"{path}, line {frame['line'][row]}: {column} is {frame[column][row]!r}, not a {what}", AGAIN
         )
     return frame.with_columns(values.cast(kind).alias(column))

@@ -37,7 +37,8 @@ class Synthetic(Dataset):
     def __post_init__(self) -> None:
         if self.n_users < 1 or self.n_items < 2 * len(AGES) or not 1 <= self.min_length <= self.max_length:
             raise ConfigError(
-                f"no data of {self.n_users} users, {self.n_items} items, {self.min_length} to {self.max_length} events",
+                f"no data of {self.n_users} users, {self.n_items} items,"
+                f" {self.min_length} to {self.max_length} events",
                 f"give at least 1 user, {2 * len(AGES)} items, and 1 <= min_length <= max_length",
             )
 

@@ -130,7 +130,7 @@ def _fault(path: Path, separator: str, quote: str | None, reason: str) -> tuple[
         line = error.object.count(b"\n", 0, error.start) + 1
         return f"{path}, line {line}: not UTF-8 text", "convert the file: iconv -f latin1 -t utf-8"
     quoting = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
-    records = csv.reader(io.StringIO(text), delimiter=separator, **quoting)  # type: ignore[arg-type]
+    records = csv.reader(io.StringIO(text), delimiter=separator, **quoting)
     expected, line = len(next(records)), 1
     for record in records:
         if len(record) > expected:

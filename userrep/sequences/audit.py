@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from userrep import console
 from userrep.errors import DataError
 from userrep.files import write_json
 from userrep.sequences.split import TEST, Split
@@ -43,6 +44,12 @@ def enforce(findings: list[Finding], name: str) -> None:
                 f"the leak audit of {name} failed: {finding.check} ({finding.where}: {finding.detail})",
                 "correct the raw file or the imported split",
             )
+
+
+def show_audit(findings: list[Finding]) -> None:
+    """Print the findings."""
+    rows = [(finding.check, finding.where, finding.detail, finding.ok) for finding in findings]
+    console.table("Leak audit", ["check", "where", "detail", "holds"], rows)
 
 
 def write_audit(folder: Path, findings: list[Finding]) -> None:

@@ -13,7 +13,7 @@ from userrep.sequences.vocab import Vocabulary, before_last_two, rank_items
 
 @dataclass(frozen=True)
 class Domain:
-    """The events of one domain: items (E,) int32, offsets (U+1,) and times (E,) int64, ratings (E,) float32."""
+    """The events of a domain: items (E,) int32, offsets (U+1,) and times (E,) int64, ratings (E,) float32."""
 
     name: str
     items: np.ndarray

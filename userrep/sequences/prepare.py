@@ -54,13 +54,13 @@ def _complete(prepared: Prepared) -> None:
 
 
 def is_current(path: Path, dataset: Dataset, raw_dir: Path, split_file: Path | None = None) -> bool:
-    """Say whether `path` was prepared from the raw files as they are now, with this split file."""
+    """Say whether `path` was prepared from the raw files as they are now, and with this split file if any."""
     if not (path / "meta.json").exists():
         return False
     meta = read_json(path / "meta.json")
     same_files = meta.get("raw_files") == fingerprint(dataset.raw_files(raw_dir))
-    imported = sha256_of(split_file) if split_file else None
-    return meta.get("format") == FORMAT and same_files and meta.get("split_file") == imported
+    same_splits = split_file is None or meta.get("split_file") == sha256_of(split_file)
+    return bool(meta.get("format") == FORMAT and same_files and same_splits)
 
 
 def _meta(

@@ -30,7 +30,7 @@ class Split:
 
 
 def leave_one_out(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cut off each user's last event for test and the one before for validation; under 3 events only train."""
+    """Cut off each user's last event to test and the one before to validate; under 3 events only train."""
     enough = counts >= 3
     return np.where(enough, counts - 2, counts), np.where(enough, counts - 1, counts)
 

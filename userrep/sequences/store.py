@@ -43,11 +43,22 @@ def open_prepared(data_dir: Path, dataset_node: Mapping[str, Any]) -> "Prepared"
 
 
 def _commands(data_dir: Path, node: Mapping[str, Any]) -> str:
+    """Write the commands that prepare the data set of this node, its changed keys included."""
     name, where = node["name"], "" if Path(data_dir) == Path("data") else f" --data-dir {data_dir}"
-    steps = [f"userrep preprocess dataset={name}{where}"]
+    steps = [" ".join(["userrep preprocess", f"dataset={name}", *_overrides(node)]) + where]
     if node.get("sources") and not (Path(data_dir) / "raw" / name).exists():
         steps.insert(0, f"userrep download {name}{where}")
     return " && ".join(steps)
+
+
+def _overrides(node: Mapping[str, Any]) -> list[str]:
+    """List the keys in which the node differs from its yaml, as they are typed."""
+    from userrep.config import choices, compose  # brings Hydra, which is only wanted where something is amiss
+
+    if node["name"] not in choices("dataset"):
+        return []
+    usual = compose("preprocess", [f"dataset={node['name']}"])["dataset"]
+    return [f"dataset.{key}={value}" for key, value in node.items() if usual.get(key) != value]
 
 
 @dataclass(frozen=True)
@@ -65,17 +76,17 @@ class Sequences:
     def _table(self) -> pl.DataFrame:
         return pl.read_parquet(self.folder / "items.parquet")
 
-    @property
+    @cached_property
     def item_ids(self) -> list[str]:
         """Raw ids in vocabulary order: that of id v is `item_ids[v - RESERVED]`."""
         return self._table["item"].to_list()
 
     @property
     def counts(self) -> np.ndarray:
-        """Each item's events before its users' last two, (items,) int64: what the vocabulary is ordered by."""
+        """Events of each item before its users' last two, (items,) int64: what orders the vocabulary."""
         return self._table["count"].to_numpy()
 
-    @property
+    @cached_property
     def texts(self) -> list[str | None]:
         """Titles in vocabulary order, None where there is none."""
         return self._table["text"].to_list()
@@ -105,7 +116,7 @@ class Prepared:
     def _users(self) -> pl.DataFrame:
         return pl.read_parquet(self.path / "users.parquet")
 
-    @property
+    @cached_property
     def user_ids(self) -> list[str]:
         """Raw ids (U,) in row order."""
         return self._users["user"].to_list()

@@ -8,6 +8,7 @@ from userrep.build import build
 from userrep.config import compose
 from userrep.datasets.dataset import Dataset
 from userrep.datasets.raw import raw_path
+from userrep.sequences.audit import audit, show_audit
 from userrep.sequences.card import make_card, show_card
 from userrep.sequences.prepare import is_current, prepare
 from userrep.sequences.store import Prepared, prepared_path
@@ -35,8 +36,9 @@ def run(request: Request) -> dict[str, Any]:
         console.note(f"{dataset.name} is already prepared in {path}")
     else:
         prepared = prepare(dataset, node, raw_dir, path, split_file)
-        console.note(f"{dataset.name} is prepared in {path}; the leak audit found nothing")
+        console.note(f"{dataset.name} is prepared in {path}")
     show_card(make_card(prepared))
+    show_audit(audit(prepared))
     return _answer(dataset.name, path, prepared)
 
 
