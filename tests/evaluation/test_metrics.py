@@ -4,27 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from made_results import some_classification, some_ranking
 
 from userrep.errors import DataError
 from userrep.evaluation import metrics
-from userrep.evaluation.results import ClassificationResult, RankingResult, read_result
-
-
-def some_ranking(users: int = 60, seed: int = 0, ties: int = 3) -> RankingResult:
-    rng = np.random.default_rng(seed)
-    drawn = [rng.integers(0, high, users) for high in (30, ties + 1, 20, ties + 1)]
-    return RankingResult(np.arange(users), rng.integers(2, 99, users), *drawn)
-
-
-def some_classification(
-    users: int = 80, classes: int = 4, seed: int = 0, ties: bool = False
-) -> ClassificationResult:
-    rng = np.random.default_rng(seed)
-    scores = rng.integers(0, 3, (users, classes)) if ties else rng.normal(size=(users, classes))
-    powers = np.exp(scores)
-    probabilities = powers / powers.sum(axis=1, keepdims=True)
-    labels = np.where(rng.random(users) < 0.5, probabilities.argmax(1), rng.integers(0, classes, users))
-    return ClassificationResult(np.arange(users), labels, probabilities, tuple("abcdefg"[:classes]))
+from userrep.evaluation.results import RankingResult, read_result
 
 
 def test_rank_counts_half_of_the_ties() -> None:

@@ -1,0 +1,124 @@
+"""Paired comparisons: a planted difference is found, none is not, users and seeds pair up."""
+
+import numpy as np
+import pytest
+from made_results import some_classification, some_ranking
+
+from userrep.errors import DataError, UsageError
+from userrep.evaluation.results import RankingResult
+from userrep.evaluation.significance import compare, crossed_bootstrap, holm, pair, two_sided_p, verdict
+
+
+def ranked(hits: np.ndarray, users: np.ndarray | None = None) -> RankingResult:
+    rows = np.arange(len(hits)) if users is None else users
+    return RankingResult(rows, rows, np.where(hits, 0, 1_000), np.zeros(len(hits), dtype=np.int64))
+
+
+def test_a_small_but_paired_difference_is_found_and_none_is_not() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.random(800) < 0.5
+    better, same = base | (rng.random(800) < 0.06), base ^ (rng.random(800) < 0.02)
+    found = compare(pair([{0: ranked(base)}, {0: ranked(better)}, {0: ranked(same)}]), "hr@10", draws=800)
+    assert found.contrasts[0] is None
+    gain, nothing = found.contrasts[1:]
+    assert gain is not None
+    assert nothing is not None
+    assert gain.interval[0] > 0
+    assert gain.p_holm < 0.01
+    assert gain.difference == pytest.approx(better.mean() - base.mean())
+    assert nothing.interval[0] < 0 < nothing.interval[1]
+    low, high = found.intervals[0]
+    assert gain.detectable < (high - low) / 3.92 * 2.8  # pairing sees more than two separate samples would
+
+
+def test_the_interval_of_a_difference_has_the_width_of_the_paired_normal_one() -> None:
+    rng = np.random.default_rng(1)
+    first, second = rng.random(1_500) < 0.4, rng.random(1_500) < 0.45
+    contrast = compare(pair([{0: ranked(first)}, {0: ranked(second)}]), "hr@10", draws=1_500).contrasts[1]
+    assert contrast is not None
+    deviation = (second.astype(float) - first).std() / np.sqrt(1_500)
+    assert (contrast.interval[1] - contrast.interval[0]) / (2 * 1.96 * deviation) == pytest.approx(
+        1, abs=0.08
+    )
+    assert contrast.detectable / (2.8 * deviation) == pytest.approx(1, abs=0.08)
+
+
+def test_differences_between_seeds_widen_the_interval() -> None:
+    rng = np.random.default_rng(2)
+    base = {seed: ranked(rng.random(2_000) < 0.5) for seed in range(4)}
+    steady = {seed: ranked(rng.random(2_000) < 0.5) for seed in range(4)}
+    unsteady = {seed: ranked(rng.random(2_000) < share) for seed, share in enumerate((0.3, 0.7, 0.35, 0.65))}
+    widths = []
+    for arm in (steady, unsteady):
+        contrast = compare(pair([base, arm]), "hr@10", draws=400).contrasts[1]
+        assert contrast is not None
+        widths.append(contrast.interval[1] - contrast.interval[0])
+    assert widths[1] > 2.5 * widths[0]
+
+
+def test_the_same_draw_of_users_and_seeds_serves_all_arms() -> None:
+    results = {seed: some_ranking(users=90, seed=seed) for seed in range(3)}
+    drawn = crossed_bootstrap(pair([results, dict(results)]), "ndcg@10", draws=50)
+    assert np.array_equal(drawn[0], drawn[1])
+    assert len(np.unique(drawn[0])) > 40
+
+
+def test_drawn_metrics_equal_those_of_results_resampled_one_by_one() -> None:
+    arm = {seed: some_classification(users=30, classes=3, seed=seed) for seed in range(2)}
+    drawn = crossed_bootstrap(pair([arm]), "macro_f1", draws=5, seed=3)[0]
+    rng = np.random.default_rng(3)
+    users = rng.integers(0, 30, (5, 30))
+    seeds = rng.integers(0, 2, (5, 2))
+    for draw in range(5):
+        expected = np.mean([arm[seed].subset(users[draw]).metrics()["macro_f1"] for seed in seeds[draw]])
+        assert drawn[draw] == pytest.approx(expected)
+
+
+def test_pairing_keeps_the_users_that_all_arms_tested() -> None:
+    hits = np.ones(10, dtype=bool)
+    paired = pair([{0: ranked(hits, np.arange(10))}, {0: ranked(hits, np.arange(4, 14))}])
+    assert [row[0].users.tolist() for row in paired.arms] == [list(range(4, 10))] * 2
+    assert paired.left_out == 8
+
+
+def test_a_baseline_of_one_seed_stands_for_all_seeds() -> None:
+    several = {seed: some_ranking(seed=seed) for seed in range(3)}
+    paired = pair([{0: some_ranking(seed=9)}, several])
+    assert paired.seeds == [0, 1, 2]
+    assert len({id(cell.users) for cell in paired.arms[0]}) == 3
+    assert compare(paired, "ndcg@10", draws=50).values[0] == pytest.approx(
+        some_ranking(seed=9).metrics()["ndcg@10"]
+    )
+
+
+def test_arms_of_several_seeds_are_cut_to_those_they_share() -> None:
+    arms = [{seed: some_ranking(seed=seed) for seed in seeds} for seeds in ((0, 1, 2), (1, 2, 3))]
+    assert pair(arms).seeds == [1, 2]
+
+
+def test_runs_without_a_shared_seed_or_user_are_refused() -> None:
+    with pytest.raises(UsageError, match="no seed"):
+        pair([{0: some_ranking(), 1: some_ranking()}, {2: some_ranking(), 3: some_ranking()}])
+    hits = np.ones(3, dtype=bool)
+    with pytest.raises(DataError, match="no test user"):
+        pair([{0: ranked(hits)}, {0: ranked(hits, np.arange(7, 10))}])
+
+
+def test_holm_steps_down_and_never_passes_one() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_p_is_large_where_differences_straddle_zero_and_bounded_below_by_the_draws() -> None:
+    assert two_sided_p(np.array([-1.0, 1.0] * 50)) == 1.0
+    assert two_sided_p(np.ones(999)) == pytest.approx(2 / 1_000)
+    assert two_sided_p(np.zeros(10)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [((-0.004, 0.02), "non-inferior"), ((-0.03, -0.015), "inferior"), ((-0.03, 0.02), "inconclusive")],
+)
+def test_as_good_as_is_judged_by_a_margin(interval: tuple[float, float], expected: str) -> None:
+    assert verdict(interval, margin=0.01) == expected

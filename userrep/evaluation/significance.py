@@ -1,0 +1,146 @@
+"""Whether one arm of a table is better than another: paired, over users and seeds at once.
+
+Users and seeds are resampled together, and the same draw of both serves all arms (a crossed bootstrap), so
+that what makes a user easy or a seed lucky cancels in a difference. One seed's luck is not in the interval.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from userrep.errors import DataError, UsageError
+from userrep.evaluation.intervals import Interval, percentiles, resamples
+from userrep.evaluation.results import Result
+
+DRAWS = 2_000
+POWERED = 1.959964 + 0.841621  # standard errors that are found at 5 % two-sided with 80 % power
+
+Arm = Mapping[int, Result]  # seed -> result; users are numbered alike in all arms
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Arms cut to the seeds and users they share: `arms[a][s]` on `seeds[s]` has the users `users[s]`.
+
+    An arm with one seed stands for all seeds: a baseline that draws nothing is run once.
+    """
+
+    arms: list[list[Result]]
+    seeds: list[int]
+    users: list[np.ndarray]
+    left_out: int  # users of some arm that another arm lacks
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """An arm less the reference, with its interval, p alone and in the table, and what could be detected."""
+
+    difference: float
+    interval: Interval
+    p: float
+    p_holm: float
+    detectable: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of all arms: their values `(A,)` and the contrasts with the reference, None for itself."""
+
+    metric: str
+    values: list[float]
+    intervals: list[Interval]
+    contrasts: list[Contrast | None]
+
+
+def pair(arms: Sequence[Arm]) -> Paired:
+    """Cut arms to the seeds and, within each seed, to the users that all of them have.
+
+    Raises:
+        UsageError: arms of several seeds share none.
+        DataError: the arms share no user.
+    """
+    several = [set(arm) for arm in arms if len(arm) > 1]
+    seeds = sorted(set.intersection(*several)) if several else [0]
+    if not seeds:
+        raise UsageError("these runs share no seed", "compare runs of the same seeds")
+    cells = [[_of_seed(arm, seed) for seed in seeds] for arm in arms]
+    columns = list(zip(*cells, strict=True))
+    shared = [reduce(np.intersect1d, (cell.users for cell in column)) for column in columns]
+    if any(len(users) == 0 for users in shared):
+        raise DataError("these runs share no test user", "compare runs of the same folds and the same task")
+    kept = [
+        [cell.subset(np.isin(cell.users, users)) for cell, users in zip(row, shared, strict=True)]
+        for row in cells
+    ]
+    everyone = np.unique(np.concatenate([cell.users for row in cells for cell in row]))
+    left_out = len(everyone) - len(np.unique(np.concatenate(shared)))
+    return Paired(kept, seeds, shared, left_out)
+
+
+def _of_seed(arm: Arm, seed: int) -> Result:
+    return next(iter(arm.values())) if len(arm) == 1 else arm[seed]
+
+
+def compare(paired: Paired, metric: str, reference: int = 0, draws: int = DRAWS, seed: int = 0) -> Comparison:
+    """Compare one metric of all arms with arm `reference`; p values corrected over all contrasts (Holm)."""
+    drawn = crossed_bootstrap(paired, metric, draws, seed)  # (A, R)
+    values = [float(np.mean([cell.metrics()[metric] for cell in row])) for row in paired.arms]
+    others = [arm for arm in range(len(values)) if arm != reference]
+    differences = {arm: drawn[arm] - drawn[reference] for arm in others}
+    single = {arm: two_sided_p(differences[arm]) for arm in others}
+    corrected = dict(zip(others, holm([single[arm] for arm in others]), strict=True))
+    contrasts: list[Contrast | None] = [None] * len(values)
+    for arm in others:
+        contrasts[arm] = Contrast(
+            values[arm] - values[reference],
+            percentiles(differences[arm]),
+            single[arm],
+            corrected[arm],
+            POWERED * float(np.nanstd(differences[arm])),
+        )
+    return Comparison(metric, values, [percentiles(row) for row in drawn], contrasts)
+
+
+def crossed_bootstrap(paired: Paired, metric: str, draws: int, seed: int = 0) -> np.ndarray:
+    """Resample users and seeds, once for all arms: each arm's metric averaged over seeds, `(A, R)`."""
+    rng = np.random.default_rng(seed)
+    users = np.unique(np.concatenate(paired.users))
+    places = [[np.searchsorted(users, cell.users) for cell in row] for row in paired.arms]
+    parts = []
+    for weights in resamples(len(users), draws, rng):  # (R, users)
+        times = next(resamples(len(paired.seeds), len(weights), rng))  # (R, S)
+        arms = [
+            sum(
+                times[:, s] * cell.resampled(weights[:, place[s]], (metric,))[metric]
+                for s, cell in enumerate(row)
+            )
+            for row, place in zip(paired.arms, places, strict=True)
+        ]
+        parts.append(np.stack(arms) / len(paired.seeds))
+    return np.concatenate(parts, axis=1)
+
+
+def two_sided_p(differences: np.ndarray) -> float:
+    """Return how surprising no difference is, from resampled differences `(R,)`: at least `2 / (R + 1)`."""
+    known = differences[~np.isnan(differences)]
+    tail = min((known <= 0).sum(), (known >= 0).sum())
+    return min(1.0, 2 * (float(tail) + 1) / (len(known) + 1))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Correct p values for their number by Holm's step-down rule; order is kept."""
+    order = np.argsort(p, kind="stable")
+    scaled = np.asarray(p, dtype=np.float64)[order] * np.arange(len(p), 0, -1)
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(scaled)) if len(p) else []
+    return corrected.tolist()
+
+
+def verdict(interval: Interval, margin: float) -> str:
+    """Judge "as good as" by a margin fixed beforehand, where higher is better."""
+    low, high = interval
+    if low > -margin:
+        return "non-inferior"
+    return "inferior" if high < -margin else "inconclusive"
