@@ -94,7 +94,7 @@ def _resolve(target: Any, at: str) -> Callable[..., Any]:
     place = _join(at, "_target_")
     if target is None:
         raise ConfigError(f"{at or 'the config node'} has no _target_", "name the class to build")
-    if target in ALLOWED:
+    if isinstance(target, str) and target in ALLOWED:
         module, name = target.rsplit(".", 1)
         return getattr(import_module(module), name)
     found = _import(target, place) if isinstance(target, str) and _OURS.fullmatch(target) else None

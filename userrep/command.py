@@ -1,6 +1,5 @@
 """What surrounds every command: its stage, its answer, its errors and its exit code."""
 
-import errno
 import os
 import signal
 import time
@@ -92,11 +91,9 @@ def explained(error: BaseException) -> UserRepError:
         return _misused(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return UsageError(f"out of memory: {_brief(error)}", "lower trainer.batch_size or protocol.history")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-        where = f" {error.filename}" if error.filename else ""
-        return DataError(
-            f"{error.strerror}:{where}", "free space or permission, or write elsewhere with --run"
-        )
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        return DataError(f"{error.strerror}{where}", "check path, permission and space; --run, --data-dir move it")
     cause = f"internal error: {type(error).__name__}: {_brief(error)}"
     return InternalError(cause, f"run again with {DEBUG}=1 to see where, and report it")
 

@@ -218,7 +218,7 @@ def _resolved(composed: "DictConfig") -> dict[str, Any]:
 
     with open_dict(composed):
         del composed["hydra"]
-    _refuse_resolvers(OmegaConf.to_container(composed, resolve=False), "")
+    _refuse_unresolvable(OmegaConf.to_container(composed, resolve=False), "")
     resolved = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}
@@ -227,14 +227,16 @@ def _resolved(composed: "DictConfig") -> dict[str, Any]:
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][\w.\-]*\}")
 
 
-def _refuse_resolvers(value: Any, at: str) -> None:
-    """Allow `${a.b}` and nothing that computes: no environment, no clock, no functions."""
+def _refuse_unresolvable(value: Any, at: str) -> None:
+    """Allow `${a.b}` and nothing that computes: no environment, no clock, no functions; no `???`."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            _refuse_resolvers(item, f"{at}.{key}" if at else str(key))
+            _refuse_unresolvable(item, f"{at}.{key}" if at else str(key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _refuse_resolvers(item, f"{at}.{index}")
+            _refuse_unresolvable(item, f"{at}.{index}")
+    elif value == "???":
+        raise ConfigError(f"{at} is missing", f"give it: {at}=...")
     elif isinstance(value, str) and "${" in _REFERENCE.sub("", value):
         raise ConfigError(
             f"{at} is {value!r}", "only references to other keys are allowed, such as ${model.width}"
