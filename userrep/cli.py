@@ -239,12 +239,16 @@ def import_(
     shape: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KEY=VALUE", help="What the weights do not tell, such as num_heads=2; may be repeated."
+            metavar="KEY=VALUE", help="What the weights do not tell, such as dilations=[1,4]; repeatable."
         ),
+    ] = None,
+    items: Annotated[
+        Path | None, typer.Option(help="A csv of raw_item,row: which row of the checkpoint is which item.")
     ] = None,
 ) -> _Ask:
     """Make a run of an encoder that other code trained."""
-    return _Ask(extra={"checkpoint": checkpoint, "kind": kind, "shape": tuple(shape or ())})
+    extra = {"checkpoint": checkpoint, "kind": kind, "shape": tuple(shape or ()), "items": items}
+    return _Ask(extra=extra)
 
 
 @app.callback(invoke_without_command=True)

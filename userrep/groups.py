@@ -23,7 +23,7 @@ VERBS: Mapping[str, Verb] = {
     "transfer": Verb(("dataset", "method", "task", "protocol", "trainer"), {"trainer": "transfer"}),
     "prune": Verb(("dataset", "method", "protocol", "trainer"), {"trainer": "prune", "method": "prune"}),
     "baseline": Verb(("dataset", "task", "protocol", "baseline")),
-    "import": Verb(("dataset", "model", "objective", "protocol")),
+    "import": Verb(("dataset", "protocol")),  # model and objective come from the checkpoint
 }
 
 

@@ -50,16 +50,19 @@ class PeterRec(Method):
         self.ratio, self.activation, self.skip, self.zero_init = ratio, activation, skip, zero_init
         self.norms, self.last_blocks = norms, last_blocks
         self.trained_norms: list[nn.Module] = []
+        self.patches: list[nn.Module] = []  # its own: the encoder may have come with others
         self.identity_at_start = zero_init and not (skip and self.wrapper is Parallel)
 
     def insert(self, encoder: Encoder) -> None:
+        self.patches = []
         self.trained_norms = [] if self.norms == "none" else norms(encoder, last_only=self.norms == "second")
 
         def patched(inner: Sublayer) -> Sublayer:
             patch = Patch(encoder.width, encoder.width // self.ratio, self.activation, self.skip, self.zero_init)
+            self.patches.append(patch)
             return self.wrapper(inner, patch)
 
         wrap(encoder, sublayers(encoder, self.role, self.last_blocks), patched)
 
     def trainable(self, encoder: Encoder) -> tuple[str, ...]:
-        return ("blocks.*.patch.*", *names_of(encoder, self.trained_norms))
+        return tuple(names_of(encoder, [*self.patches, *self.trained_norms]))

@@ -14,6 +14,7 @@ from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.pretrain import pretraining_users
 from userrep.stages.request import Request
 from userrep.stages.restore import check_trained, restore
+from userrep.stages.resume import resumed
 from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
 from userrep.training.fit import Job
 from userrep.training.journal import Journal
@@ -35,7 +36,8 @@ def run(request: Request) -> dict[str, Any]:
     composed = compose(VERB, overrides, request.config_dir)
     config = composed | {group: base.config[group] for group in INHERITED}
     config["choices"] = {**base.config["choices"], **{g: composed["choices"][g] for g in ("method", "trainer")}}
-    path = request.run or default_path(request.runs_dir, VERB, config)
+    earlier = resumed(request, VERB)
+    path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config)
     if request.dry_run:
         return {"run": str(path), "base": str(base.path), "config": config}
     data = open_prepared(request.data_dir, config["dataset"])
@@ -57,6 +59,8 @@ def export(source: Run, data: Prepared, path: Path, fresh: bool = False) -> str:
     """Write the run's encoder as a plain pre-trained run with no parent, zeros in place of masks."""
     encoder, objective = restore(source, data)
     config = {key: value for key, value in source.config.items() if key not in ("method", "trainer")}
+    if inserted := _inserted(source):
+        config["method"] = inserted
     with writing(path, verb="pretrain", config=config | {"exported_from": source.weights_hash}, fresh=fresh) as session:
         if not session.finished_before:
             save_weights(path / "model.safetensors", flatten(encoder), objective)
@@ -64,6 +68,12 @@ def export(source: Run, data: Prepared, path: Path, fresh: bool = False) -> str:
             session.finish(**{key: source.record[key] for key in kept}, exported_from=str(source.path))
     console.note(f"exported: {path}")
     return str(path)
+
+
+def _inserted(run: Run) -> dict[str, Any] | None:
+    """Return the method whose modules the first ancestor came with: that of an imported run, else None."""
+    base = run.parent()
+    return run.config.get("method") if base is None else _inserted(base)
 
 
 def _base_path(request: Request) -> Path:

@@ -23,7 +23,7 @@ def restore(run: Run, data: Prepared, device: torch.device | None = None) -> tup
     check_data(run, data)
     config, parent = run.config, run.parent()
     encoder = base_encoder(config, parent, data)
-    if parent is not None:
+    if config.get("method"):
         build(config["method"]).adapt(encoder, config["protocol"]["readout"])
     objective = build(config.get("task") or config["objective"])
     objective.setup(encoder, data)
