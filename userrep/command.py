@@ -93,7 +93,7 @@ def explained(error: BaseException) -> UserRepError:
         return UsageError(f"out of memory: {_brief(error)}", "lower trainer.batch_size or protocol.history")
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
-        return DataError(f"{error.strerror}{where}", "check path, permission and space; --run, --data-dir move it")
+        return DataError(f"{error.strerror}{where}", "check path, permission and free space")
     cause = f"internal error: {type(error).__name__}: {_brief(error)}"
     return InternalError(cause, f"run again with {DEBUG}=1 to see where, and report it")
 
