@@ -144,7 +144,7 @@ def add_mask(encoder: Encoder, name: str, mask: torch.Tensor) -> None:
     if parametrize.is_parametrized(module, attribute):
         parametrizations = module.parametrizations
         assert isinstance(parametrizations, nn.ModuleDict)
-        parametrizations[attribute][0].mask.copy_(mask)  # type: ignore[index,union-attr]
+        parametrizations[attribute][0].mask.copy_(mask)  # type: ignore[index]
     else:
         parametrize.register_parametrization(module, attribute, Mask(mask))
 

@@ -13,7 +13,8 @@ class Dropout(nn.Module):
     """Zero a share of the elements in training and scale the rest, so that the mean stays.
 
     On a CPU the share is rounded to a multiple of 1/256 (0.2 becomes 51/256) and one 64-bit draw serves eight elements,
-    4.5 times faster than `nn.Dropout`; the scale uses the rounded share, so that the mean is exact. Elsewhere `F.dropout`.
+    4.5 times faster than `nn.Dropout`; the scale uses the rounded share, so that the mean is exact. On a GPU,
+    `F.dropout`.
     """
 
     def __init__(self, share: float) -> None:

@@ -15,8 +15,8 @@ from userrep.models.sublayer import Sublayer
 class CausalConv(Sublayer):
     """Convolve over time so that position t reads t, t - rate, ..., t - (k - 1) rate and nothing later.
 
-    Run as a 2-d convolution over a dummy axis: states (B, T, D) are then already in channels-last layout, and no copy is
-    made (1.1-1.3x the 1-d call on a CPU).
+    Run as a 2-d convolution over a dummy axis: states (B, T, D) are then already in channels-last layout, and no copy
+    is made (1.1-1.3x the 1-d call on a CPU).
     """
 
     def __init__(self, width: int, kernel_size: int, rate: int) -> None:
@@ -78,8 +78,8 @@ class NextItBlock(Block):
 class NextItNet(Encoder):
     """Encode with dilated causal convolutions.
 
-    A rate l in `dilations` makes one block of two convolutions at l and 2l; the standard stack is `[1, 4] * 4`. The paper
-    has no dropout and no final norm; both are options here, since the tied softmax trains better with them.
+    A rate l in `dilations` makes one block of two convolutions at l and 2l; the standard stack is `[1, 4] * 4`. The
+    paper has no dropout and no final norm; both are options here, since the tied softmax trains better with them.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ INIT_STD = 0.02
 def truncated_normal_(weight: Tensor, std: float = INIT_STD) -> Tensor:
     """Draw in place from N(0, std) cut at two deviations, the TensorFlow initialiser of PeterRec (spec 1.2).
 
-    The published code gives all convolutions one operation seed, so that they start identical; here draws are independent.
+    The published code gives all convolutions one operation seed, so that they start identical; these draws differ.
     """
     return nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
@@ -26,7 +26,7 @@ class ItemStem(nn.Module):
         self.table: nn.Module = nn.Embedding(vocab_size, width)
         self.dropout = Dropout(dropout)
         self.patch: Callable[[Tensor, Tensor], Tensor] | None = None
-        truncated_normal_(self.table.weight)  # type: ignore[arg-type]
+        truncated_normal_(self.table.weight)
 
     def vectors(self) -> Tensor:
         """Return the whole table (V, D), with whatever a method added to it."""

@@ -19,7 +19,7 @@ from userrep.sequences.store import Prepared
 
 
 class Classify(Objective):
-    """Cross-entropy over all classes of `label` on a linear head (the honest form of PeterRec's profile tasks, spec 9 A1).
+    """Cross-entropy over all classes of `label` on a linear head: PeterRec's profile tasks, honestly (spec 9, A1).
 
     norm            standardise each user vector over its channels first, so that readouts of unlike scale train alike
     label_fraction  share of the training and validation users that keep their label; draws are nested and stratified

@@ -45,7 +45,7 @@ class Objective(nn.Module, Component):
     def evaluate(
         self, encoder: Encoder, data: Prepared, protocol: Protocol, role: str, users: np.ndarray | None = None
     ) -> Result:
-        """Evaluate on a role, one row a user, all users or those of mask `users (U,)`; the same whatever the batch size."""
+        """Evaluate on a role, a row for each user or for those of mask `users (U,)`; no batch size changes it."""
         raise TypeError(f"{type(self).__name__} must evaluate")
 
     def cached(self, feed: Feed, encoder: Encoder, data: Prepared, protocol: Protocol) -> Feed:

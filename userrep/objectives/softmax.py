@@ -39,7 +39,7 @@ class _FullSoftmax(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         scale = upstream / ctx.count
         scaled = [None if grad is None else grad * scale for grad in ctx.saved_tensors]
         return (*scaled, None)
@@ -89,7 +89,7 @@ class _SampledSoftmax(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         scale = upstream / ctx.count
         return (*(grad * scale for grad in ctx.saved_tensors), None, None, None)
 
@@ -99,7 +99,7 @@ def sampled_softmax(
 ) -> Tensor:
     """Return the mean sampled-softmax loss with logQ correction (Bengio & Senecal, 2008).
 
-    `states (N, D)`, `targets (N,)` and `sampled (S,)` are rows of `table (V, D)`; `log_expected (V,)` is the log of how often
+    `targets (N,)` and `sampled (S,)` are rows of `table (V, D)`, `log_expected (V,)` is the log of how often
     each row is expected among S draws with replacement. Negatives are shared by the batch; one that equals a row's
     answer is left out of that row. As S grows the loss tends to `full_softmax`.
     """

@@ -27,8 +27,8 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on another device."""
-        moved = (tensor.to(device, non_blocking=True) for tensor in (self.items, self.targets, self.rows))
-        return Batch(*moved, user=None if self.user is None else self.user.to(device))
+        user = None if self.user is None else self.user.to(device)
+        return Batch(self.items.to(device), self.targets.to(device), self.rows.to(device), user)
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,7 @@ class Windows:
 class Histories:
     """Feed one example a user: the newest `length` items before its end, with a class or an item as target."""
 
-    def __init__(
-        self, items: np.ndarray, offsets: np.ndarray, cases: Cases, length: int, batch_size: int
-    ) -> None:
+    def __init__(self, items: np.ndarray, offsets: np.ndarray, cases: Cases, length: int, batch_size: int) -> None:
         self.items, self.offsets, self.cases = items, offsets, cases
         self.length, self.batch_size = length, batch_size
         self.lengths = np.minimum(cases.ends - offsets[cases.rows], length)
@@ -162,5 +160,3 @@ class Cached:
     def batch(self, index: np.ndarray) -> Batch:
         """Attach the cached vectors of the batch's examples."""
         return replace(self.feed.batch(index), user=self.users[torch.from_numpy(index)])
-
-

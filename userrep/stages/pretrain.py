@@ -13,6 +13,7 @@ from userrep.run import default_path, writing
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.request import Request
+from userrep.stages.resume import resumed
 from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
 from userrep.training.fit import Job
 from userrep.training.seed import seed_everything
@@ -23,8 +24,11 @@ VERB = "pretrain"
 
 def run(request: Request) -> dict[str, Any]:
     """Train an encoder and its objective; write the best weights by validation, and the last ones beside them."""
-    config = compose(VERB, request.overrides, request.config_dir)
-    path = request.run or default_path(request.runs_dir, VERB, config)
+    earlier = resumed(request, VERB)
+    config = (
+        earlier.config if earlier and not request.overrides else compose(VERB, request.overrides, request.config_dir)
+    )
+    path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config)
     if request.dry_run:
         return {"run": str(path), "config": config}
     data = open_prepared(request.data_dir, config["dataset"])

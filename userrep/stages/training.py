@@ -58,7 +58,9 @@ def conditions(data: Prepared, protocol: Protocol, parts: tuple[str, ...], task:
     names = "+".join(sorted(split.hash for split in splits.values()))
     return {
         "data": {"name": data.name, "hash": data.hash},
-        "splits": {part: {"name": split.name, "fold": split.fold, "hash": split.hash} for part, split in splits.items()},
+        "splits": {
+            part: {"name": split.name, "fold": split.fold, "hash": split.hash} for part, split in splits.items()
+        },
         "task": task,
         "protocol_hash": protocol.hash(data.hash, names, task),
     }

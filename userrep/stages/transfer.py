@@ -18,6 +18,7 @@ from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.pretrain import pretraining_users
 from userrep.stages.request import Request
 from userrep.stages.restore import base_encoder, check_data, check_trained
+from userrep.stages.resume import resumed
 from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
 from userrep.training.fit import Job
 from userrep.training.seed import seed_everything
@@ -29,10 +30,11 @@ DELTA = "delta.safetensors"
 
 def run(request: Request) -> dict[str, Any]:
     """Adapt, train, and write the delta; report what trained and what it weighs."""
-    base = open_run(request.base) if request.base else newest_run("pretrain", request.runs_dir)
+    earlier = resumed(request, VERB)
+    base = _base(request, earlier)
     check_trained(base)
-    config = compose_from(base, request)
-    path = request.run or default_path(request.runs_dir, VERB, config)
+    config = earlier.config if earlier and not request.overrides else compose_from(base, request)
+    path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config)
     if request.dry_run:
         return {"run": str(path), "base": str(base.path), "config": config}
     console.note(f"base {base.path}, task {config['choices']['task']}, method {config['choices']['method']}")
@@ -60,13 +62,21 @@ def run(request: Request) -> dict[str, Any]:
     }
 
 
+def _base(request: Request, earlier: Run | None) -> Run:
+    """Return the run named by `--from`, the resumed run's own base, or the newest pre-training."""
+    if request.base is not None:
+        return open_run(request.base)
+    return (earlier.parent() if earlier else None) or newest_run("pretrain", request.runs_dir)
+
+
 def compose_from(base: Run, request: Request) -> dict[str, Any]:
     """Compose a child's config: data set and model are the base's, the task its first, the fold the one it held out."""
     for group in ("dataset", "model"):
         chosen, own = _override(request, group), base.config["choices"][group]
         if chosen not in (None, own):
             raise UsageError(
-                f"{group}={chosen} but base {base.path} has {group}={own}", f"leave {group}= out, or name another --from"
+                f"{group}={chosen} but base {base.path} has {group}={own}",
+                f"leave {group}= out, or name another --from",
             )
     overrides = [text for text in request.overrides if text.partition("=")[0] not in ("dataset", "model")]
     if _override(request, "task") is None:
@@ -75,8 +85,8 @@ def compose_from(base: Run, request: Request) -> dict[str, Any]:
         overrides.append(f"protocol.fold={base.config['protocol']['fold']}")
     config = compose(VERB, overrides, request.config_dir)
     inherited = {group: base.config[group] for group in ("dataset", "model")}
-    chosen = {group: base.config["choices"][group] for group in ("dataset", "model")}
-    return config | inherited | {"choices": config["choices"] | chosen}
+    made = {group: base.config["choices"][group] for group in ("dataset", "model")}
+    return config | inherited | {"choices": config["choices"] | made}
 
 
 def share_seen(base: Run, data: Prepared, protocol: Protocol) -> float:
@@ -130,7 +140,8 @@ def _weight(job: Job, names: set[str]) -> dict[str, Any]:
 
 def _report(path: Any, saved: dict[str, Any]) -> None:
     console.note(
-        f"trainable {saved['trainable']:,} ({saved['trainable_share']:.2%} of the adapted model, head {saved['head']:,}), "
-        f"delta {saved['delta_bytes']:,} bytes, test users seen in pre-training {saved['test_users_seen']:.1%}"
+        f"trainable {saved['trainable']:,} ({saved['trainable_share']:.2%} of the adapted model, "
+        f"head {saved['head']:,}), delta {saved['delta_bytes']:,} bytes, "
+        f"test users seen in pre-training {saved['test_users_seen']:.1%}"
     )
     console.note(f"transferred: {path}")

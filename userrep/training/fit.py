@@ -66,7 +66,7 @@ class Progress:
 
 
 def fit(job: Job, stop: Stop) -> Iterator[Progress]:
-    """Run all phases, going on from a checkpoint where there is one; the last phase's best weights are loaded at the end.
+    """Run all phases, going on from a checkpoint where there is one; the last phase's best weights end up loaded.
 
     Raises DivergedError where the loss is not finite, Interrupted after a signal, with a checkpoint behind it.
     """

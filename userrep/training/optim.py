@@ -9,7 +9,7 @@ from userrep.training.trainer import Trainer
 
 
 def make_optimizer(encoder: nn.Module, objective: nn.Module, trainer: Trainer, vocab_size: int) -> torch.optim.AdamW:
-    """Return a fresh optimiser over whatever requires a gradient; frozen weights are not in it, so nothing moves them."""
+    """Return a fresh optimiser over what requires a gradient; frozen weights are not in it, so nothing moves them."""
     table_lr = trainer.lr if trainer.table_lr is None else trainer.table_lr
     head_lr = trainer.lr if trainer.head_lr is None else trainer.head_lr
     groups: dict[str, dict[str, Any]] = {
