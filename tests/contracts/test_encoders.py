@@ -41,9 +41,7 @@ def test_states_have_the_shape_of_the_items(model: str, method: str | None) -> N
 
 @every_model
 @with_and_without_method
-def test_a_later_item_moves_a_state_only_where_the_encoder_reads_both_ways(
-    model: str, method: str | None
-) -> None:
+def test_a_later_item_moves_a_state_only_where_the_encoder_reads_both_ways(model: str, method: str | None) -> None:
     encoder, items = cell(model, method), tiny.histories(seed=1)
     before, moved = tiny.states(encoder, items), False
     for step in range(1, items.shape[1]):
@@ -119,9 +117,7 @@ def test_every_block_declares_each_role_or_says_why_not(model: str) -> None:
         assert isinstance(block, Block)
         for role in ROLES:
             paths = block.roles.get(role, ())
-            assert paths or block.gaps.get(role), (
-                f"{type(block).__name__} neither has nor explains the role {role}"
-            )
+            assert paths or block.gaps.get(role), f"{type(block).__name__} neither has nor explains the role {role}"
             assert all(isinstance(block.get_submodule(path), Sublayer) for path in paths)
         assert all(list(block.get_submodule(path).parameters()) for path in block.roles.get("norm", ()))
 
@@ -145,9 +141,7 @@ class Watched(Sublayer):
 @pytest.mark.parametrize("role", ROLES)
 def test_a_wrapper_at_a_role_is_called_once_a_pass_and_decides_what_comes_out(model: str, role: str) -> None:
     encoder, items = tiny.encoder(model), tiny.histories()
-    paths = [
-        f"blocks.{n}.{path}" for n, block in enumerate(encoder.blocks) for path in block.roles.get(role, ())
-    ]
+    paths = [f"blocks.{n}.{path}" for n, block in enumerate(encoder.blocks) for path in block.roles.get(role, ())]
     before = tiny.states(encoder, items)
     wrap(encoder, paths, Watched)
     assert torch.equal(tiny.states(encoder, items), before)

@@ -65,16 +65,12 @@ def test_training_reaches_the_states_and_the_head(model: str, method: str) -> No
     trained = cell(model, method)
     assert all(parameter.abs().sum() > 0 for parameter in trained.objective.parameters())
     inside = trained.declared - {"token", "readout.query"}
-    assert torch.equal(tiny.states(trained.encoder, tiny.histories()), trained.start_states) is not bool(
-        inside
-    )
+    assert torch.equal(tiny.states(trained.encoder, tiny.histories()), trained.start_states) is not bool(inside)
 
 
 @every_model
 @every_method
-def test_base_and_delta_give_the_trained_states_back_bit_for_bit(
-    model: str, method: str, tmp_path: Path
-) -> None:
+def test_base_and_delta_give_the_trained_states_back_bit_for_bit(model: str, method: str, tmp_path: Path) -> None:
     trained = cell(model, method)
     size = save_weights(tmp_path / "delta.safetensors", trained.encoder, trained.objective, trained.delta)
     again = tiny.encoder(model)
@@ -92,9 +88,7 @@ def test_base_and_delta_give_the_trained_states_back_bit_for_bit(
 
 @every_model
 @every_method
-def test_a_flattened_encoder_has_plain_weights_and_the_same_states(
-    model: str, method: str, tmp_path: Path
-) -> None:
+def test_a_flattened_encoder_has_plain_weights_and_the_same_states(model: str, method: str, tmp_path: Path) -> None:
     reason = tiny.refusal(model, method)
     if reason:
         pytest.skip(reason)
@@ -108,9 +102,7 @@ def test_a_flattened_encoder_has_plain_weights_and_the_same_states(
 @every_model
 @every_method
 @pytest.mark.parametrize(("option", "value"), [("table_rank", 2), ("stem_patch", 3)])
-def test_shared_additions_start_as_nothing_and_are_trained(
-    model: str, method: str, option: str, value: int
-) -> None:
+def test_shared_additions_start_as_nothing_and_are_trained(model: str, method: str, option: str, value: int) -> None:
     reason = tiny.refusal(model, method)
     if reason:
         pytest.skip(reason)
@@ -123,8 +115,6 @@ def test_shared_additions_start_as_nothing_and_are_trained(
     trained = {name for phase in adapting.phases(encoder) for name in matching(encoder, phase.trainable)}
     vocab, width = encoder.vocab_size, encoder.width
     added = ("stem.table.low.", "stem.table.up.") if option == "table_rank" else ("stem.patch.",)
-    sizes = [
-        p.numel() for name, p in encoder.named_parameters() if name.startswith(added) and name in trained
-    ]
+    sizes = [p.numel() for name, p in encoder.named_parameters() if name.startswith(added) and name in trained]
     wanted = (vocab + width) * value if option == "table_rank" else patch.count_parameters(width, value)
     assert sum(sizes) == wanted

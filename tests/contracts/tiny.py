@@ -139,9 +139,7 @@ def trained(model: str, adaptation: str, task: str = "gender", readout: str = "m
     phases = adapting.phases(own)
     delta = delta_names(adapting, own, phases, before)
     declared = delta & {name for name, _ in own.named_parameters()}
-    trainer = Trainer(
-        epochs=2, batch_size=16, length=STEPS, lr=0.01, weight_decay=0.1, table_weight_decay=0.1
-    )
+    trainer = Trainer(epochs=2, batch_size=16, length=STEPS, lr=0.01, weight_decay=0.1, table_weight_decay=0.1)
     with TemporaryDirectory(dir=FOLDER.name) as folder:
         job = Job(
             encoder=own, objective=aim, phases=phases, data=data(), protocol=protocol, trainer=trainer,
@@ -149,9 +147,7 @@ def trained(model: str, adaptation: str, task: str = "gender", readout: str = "m
         )  # fmt: skip
         for _ in fit(job, Stop()):
             pass
-    return Trained(
-        adapting, own.eval(), aim.eval(), base_states, start_states, start, base_names, declared, delta
-    )
+    return Trained(adapting, own.eval(), aim.eval(), base_states, start_states, start, base_names, declared, delta)
 
 
 def refusal(model: str, adaptation: str) -> str | None:

@@ -27,9 +27,7 @@ def draw(count: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor
     return states, table, bias, torch.randint(VOCAB, (count,), generator=generator)
 
 
-def naive_sampled(
-    states: Tensor, table: Tensor, targets: Tensor, sampled: Tensor, log_expected: Tensor
-) -> Tensor:
+def naive_sampled(states: Tensor, table: Tensor, targets: Tensor, sampled: Tensor, log_expected: Tensor) -> Tensor:
     """One row at a time: the answer and every negative that is not the answer, each with its correction."""
     losses = []
     for state, target in zip(states, targets.tolist(), strict=True):

@@ -1,0 +1,171 @@
+"""The laws of objectives, for every yaml in conf/objective and conf/task."""
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from userrep.models.encoder import Encoder
+from userrep.objectives.objective import ROLES, Objective
+from userrep.sequences.batches import Batch, Cases, Feed
+from userrep.sequences.protocol import Protocol
+
+PROTOCOL = Protocol(history=tiny.STEPS, readout="mean")
+OBJECTIVES = [(group, name) for group in ("objective", "task") for name in tiny.names(group)]
+every_objective = pytest.mark.parametrize(("group", "name"), OBJECTIVES, ids=["-".join(pair) for pair in OBJECTIVES])
+
+
+def ready(group: str, name: str, model: str = "nextitnet_paper") -> tuple[Encoder, Objective]:
+    encoder, objective = tiny.encoder(model), tiny.objective(group, name)
+    objective.setup(encoder, tiny.data())
+    return encoder, objective
+
+
+def everybody() -> np.ndarray:
+    return np.ones(tiny.data().num_users, dtype=bool)
+
+
+def feed_of(objective: Objective, users: np.ndarray | None = None, batch_size: int = 16) -> Feed:
+    chosen = everybody() if users is None else users
+    return objective.feed(tiny.data(), PROTOCOL, chosen, tiny.STEPS, batch_size)
+
+
+def batches(feed: Feed, seed: int = 0) -> list[Batch]:
+    return [feed.batch(index) for index in feed.order(np.random.default_rng(seed))]
+
+
+def draws(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@every_objective
+def test_cases_of_a_role_read_nothing_of_what_they_ask(group: str, name: str) -> None:
+    _, objective = ready(group, name)
+    data, sequences = tiny.data(), tiny.data().sequences()
+    for role in ROLES:
+        cases = objective.cases(data, PROTOCOL, role)
+        assert len(cases) > 0
+        assert len(set(cases.rows.tolist())) == len(cases)
+        assert (cases.ends <= sequences.offsets[cases.rows + 1]).all()
+        assert (cases.ends >= sequences.offsets[cases.rows]).all()
+        if objective.kind == "ranking":
+            assert_next_event_of_the_role(cases, role)
+        else:
+            split = data.split(PROTOCOL.users, PROTOCOL.fold)
+            assert (split.user_role[cases.rows] == ROLES[role]).all()
+
+
+def assert_next_event_of_the_role(cases: Cases, role: str) -> None:
+    sequences, split = tiny.data().sequences(), tiny.data().split(PROTOCOL.events)
+    assert (sequences.items[cases.ends] == cases.targets).all()
+    position = cases.ends - sequences.offsets[cases.rows]
+    bounds = (0, split.train_end, split.valid_end, np.diff(sequences.offsets))
+    low, high = bounds[ROLES[role]], bounds[ROLES[role] + 1]
+    assert (position >= (low if isinstance(low, int) else low[cases.rows])).all()
+    assert (position < high[cases.rows]).all()
+    assert (position > 0).all()
+
+
+@every_objective
+def test_training_sees_no_held_out_event_and_no_user_outside_the_mask(group: str, name: str) -> None:
+    _, objective = ready(group, name)
+    data, sequences = tiny.data(), tiny.data().sequences()
+    users = everybody()
+    users[::2] = False
+    seen = batches(feed_of(objective, users))
+    rows = torch.cat([batch.rows for batch in seen]).numpy()
+    assert users[rows].all()
+    if objective.kind == "classification":
+        split = data.split(PROTOCOL.users, PROTOCOL.fold)
+        assert (split.user_role[rows] == ROLES["train"]).all()
+        return
+    wanted = np.zeros(sequences.vocab_size, dtype=np.int64)
+    split = data.split(PROTOCOL.events)
+    for row in np.flatnonzero(users):
+        begin = sequences.offsets[row]
+        np.add.at(wanted, sequences.items[begin + 1 : begin + split.train_end[row]], 1)
+    targets = torch.cat([batch.targets.flatten() for batch in seen])
+    found = torch.bincount(targets, minlength=sequences.vocab_size)
+    assert found[1:].tolist() == wanted[1:].tolist()
+
+
+@every_objective
+def test_the_loss_is_a_finite_scalar_that_reaches_encoder_and_heads(group: str, name: str) -> None:
+    encoder, objective = ready(group, name)
+    batch = batches(feed_of(objective))[0]
+    with torch.no_grad():
+        for parameter in objective.parameters():
+            parameter.normal_(generator=draws())
+    loss = objective.loss(encoder, batch, draws())
+    loss.backward()
+    assert loss.shape == ()
+    assert torch.isfinite(loss)
+    heads = [parameter.grad for parameter in objective.parameters()]
+    assert all(grad is not None and grad.abs().sum() > 0 for grad in heads)
+    assert all(parameter.grad is not None for parameter in encoder.blocks.parameters())
+
+
+@every_objective
+def test_the_loss_draws_from_the_generator_it_is_given_and_from_nothing_else(group: str, name: str) -> None:
+    encoder, objective = ready(group, name)
+    batch = batches(feed_of(objective))[0]
+    before = torch.get_rng_state()
+    first, again = (objective.loss(encoder, batch, draws(3)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every_objective
+def test_more_padding_moves_no_loss(group: str, name: str) -> None:
+    encoder, objective = ready(group, name)
+    batch = batches(feed_of(objective))[0]
+    items = torch.nn.functional.pad(batch.items, (4, 0))
+    targets = torch.nn.functional.pad(batch.targets, (4, 0)) if batch.targets.ndim == 2 else batch.targets
+    padded = objective.loss(encoder, Batch(items, targets, batch.rows), draws())
+    torch.testing.assert_close(padded, objective.loss(encoder, batch, draws()), rtol=1e-5, atol=1e-6)
+
+
+@every_objective
+def test_one_batch_can_be_learnt_by_heart(group: str, name: str) -> None:
+    encoder, objective = ready(group, name)
+    batch = batches(feed_of(objective, batch_size=6))[0]
+    optimizer = torch.optim.Adam([*encoder.parameters(), *objective.parameters()], lr=0.02)
+    losses = []
+    for step in range(60):
+        loss = objective.loss(encoder.train(), batch, draws(step))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.05 * losses[0]
+
+
+@every_objective
+def test_evaluation_draws_no_random_number_and_repeats_bit_for_bit(group: str, name: str) -> None:
+    encoder, objective = ready(group, name)
+    encoder.eval()
+    objective.eval()
+    feed_of(objective)
+    before = torch.get_rng_state()
+    first, again = (objective.evaluate(encoder, tiny.data(), PROTOCOL, "test") for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first.kind == objective.kind
+    assert objective.metric in first.metrics()
+    for left, right in zip(first.table().values(), again.table().values(), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+@every_objective
+def test_evaluation_of_some_users_gives_them_the_rows_they_have_among_all(group: str, name: str) -> None:
+    encoder, objective = ready(group, name)
+    encoder.eval()
+    objective.eval()
+    role = "train" if objective.kind == "classification" else "valid"
+    some = everybody()
+    some[::3] = False
+    everyone = objective.evaluate(encoder, tiny.data(), PROTOCOL, role)
+    part = objective.evaluate(encoder, tiny.data(), PROTOCOL, role, some)
+    assert part.users.tolist() == [row for row in everyone.users.tolist() if some[row]]
+    kept = everyone.subset(some[everyone.users])
+    for name_, column in part.table().items():
+        np.testing.assert_allclose(column, kept.table()[name_], rtol=1e-5, err_msg=name_)
