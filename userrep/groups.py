@@ -43,14 +43,12 @@ def choices(group: str, config_dir: Path | None = None) -> list[str]:
 def complete(incomplete: str, before: Sequence[str] = (), verb: str | None = None) -> list[str]:
     """Complete an override on the command line by reading file names only.
 
-    bash splits words at `=`: `before` then ends in the key, or in the key and `=`; the answer is the value.
+    bash splits words at `=`: `before` then ends in the bare key, or in `=`, and the answer is the bare value.
     """
     groups = (*VERBS[verb].uses, "experiment") if verb and verb in VERBS else GROUPS
-    words = [*before, incomplete]
-    if words[-1:] == ["="] and len(words) > 1:
-        words.append("")
-    if len(words) > 2 and words[-2] == "=" and words[-3] in groups:
-        return [name for name in choices(words[-3]) if name.startswith(words[-1])]
+    split = [word for word in before if word != "="][-1:]
+    if split and split[0] in groups and "=" not in incomplete.lstrip("="):
+        return [name for name in choices(split[0]) if name.startswith(incomplete.lstrip("="))]
     key, separator, value = incomplete.partition("=")
     if separator:
         found = choices(key) if key in groups else []
