@@ -7,6 +7,7 @@ import polars as pl
 
 from userrep.datasets.dataset import Dataset, Events
 from userrep.datasets.lines import parsed, read_fields, read_header
+from userrep.datasets.raw import fetch_again
 from userrep.errors import DataError, suggest
 
 TYPES = {"token", "token_seq", "float", "float_seq"}
@@ -30,9 +31,7 @@ def only_file(raw_dir: Path, suffix: str) -> Path:
     """Return the one file of `raw_dir` with this suffix."""
     found = sorted(raw_dir.glob(f"*{suffix}"))
     if len(found) != 1:
-        raise DataError(
-            f"{raw_dir} has {len(found)} files *{suffix}, not one", f"userrep download {raw_dir.name} --fresh"
-        )
+        raise DataError(f"{raw_dir} has {len(found)} files *{suffix}, not one", fetch_again(raw_dir))
     return found[0]
 
 
@@ -67,9 +66,7 @@ class Atomic(Dataset):
             "time": self.time_field,
             "rating": self.rating_field,
         }
-        named = frame.select(
-            "line", **{key: field_of(frame, name, path) for key, name in fields.items() if name}
-        )
+        named = frame.select("line", **{key: field_of(frame, name, path) for key, name in fields.items() if name})
         return Events(self._typed(named, path).lazy(), self._users(raw_dir), self._texts(raw_dir))
 
     def _typed(self, frame: pl.DataFrame, path: Path) -> pl.DataFrame:
@@ -95,6 +92,4 @@ class Atomic(Dataset):
             return pl.DataFrame(schema={"item": pl.String, "text": pl.String})
         path = only_file(raw_dir, ".item")
         frame = read_atomic(path)
-        return frame.select(
-            item=field_of(frame, self.item_field, path), text=field_of(frame, self.text_field, path)
-        )
+        return frame.select(item=field_of(frame, self.item_field, path), text=field_of(frame, self.text_field, path))

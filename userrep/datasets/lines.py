@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from userrep.datasets.raw import fetch_again
 from userrep.errors import DataError
 
 AGAIN = "get the file again, or correct this line"
@@ -29,11 +30,7 @@ def read_fields(
     """
     lines = _lines(path, encoding).filter((pl.col("line") > skip) & (pl.col("text") != ""))
     text = pl.col("text")
-    parts = (
-        text.str.splitn(separator, len(columns) + 1)
-        if more
-        else text.str.split_exact(separator, len(columns) - 1)
-    )
+    parts = text.str.splitn(separator, len(columns) + 1) if more else text.str.split_exact(separator, len(columns) - 1)
     fields = parts.struct.rename_fields([*columns, "_rest"] if more else list(columns)).struct.unnest()
     found = text.str.count_matches(separator, literal=True) + 1
     frame = lines.select("line", fields, found=found).collect()
@@ -44,17 +41,17 @@ def read_fields(
 def read_header(path: Path, separator: str) -> list[str]:
     """Return the fields of the first line."""
     if not path.is_file():
-        raise DataError(f"there is no file {path}", f"userrep download {path.parent.name} --fresh")
+        raise DataError(f"there is no file {path}", fetch_again(path.parent))
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         first = file.readline().rstrip("\r\n")
     if not first:
-        raise DataError(f"{path} is empty", "get the file again")
+        raise DataError(f"{path} is empty", fetch_again(path.parent))
     return first.split(separator)
 
 
 def _lines(path: Path, encoding: str) -> pl.LazyFrame:
     if not path.is_file():
-        raise DataError(f"there is no file {path}", f"userrep download {path.parent.name} --fresh")
+        raise DataError(f"there is no file {path}", fetch_again(path.parent))
     try:
         source = path if encoding == "utf-8" else path.read_bytes().decode(encoding).encode()
         lines = pl.scan_lines(source, name="text", row_index_name="line", row_index_offset=1).collect()
@@ -67,7 +64,7 @@ def _lines(path: Path, encoding: str) -> pl.LazyFrame:
 
 def _check(frame: pl.DataFrame, path: Path, separator: str, expected: int, more: bool) -> None:
     if frame.is_empty():
-        raise DataError(f"{path} has no rows", "get the file again")
+        raise DataError(f"{path} has no rows", fetch_again(path.parent))
     bad = frame.filter(pl.col("found") < expected if more else pl.col("found") != expected)
     if not bad.is_empty():
         line, found = bad["line"][0], bad["found"][0]
@@ -75,9 +72,7 @@ def _check(frame: pl.DataFrame, path: Path, separator: str, expected: int, more:
         raise DataError(f"{path}, line {line}: {found} field(s) parted by {separator!r}, not {wanted}", AGAIN)
 
 
-def parsed(
-    frame: pl.DataFrame, column: str, kind: type[pl.Int64] | type[pl.Float32], path: Path
-) -> pl.DataFrame:
+def parsed(frame: pl.DataFrame, column: str, kind: type[pl.Int64] | type[pl.Float32], path: Path) -> pl.DataFrame:
     """Turn a text column into whole numbers (which may be written as `12.0`) or floats.
 
     Raises:
@@ -89,7 +84,5 @@ def parsed(
         values = wide.set((wide != wide.floor()) | (wide.abs() >= 2**53), None).cast(pl.Int64, strict=False)
     if values.null_count():
         row, what = values.is_null().arg_true()[0], "whole number" if kind is pl.Int64 else "number"
-        raise DataError(
-            f"{path}, line {frame['line'][row]}: {column} is {frame[column][row]!r}, not a {what}", AGAIN
-        )
+        raise DataError(f"{path}, line {frame['line'][row]}: {column} is {frame[column][row]!r}, not a {what}", AGAIN)
     return frame.with_columns(values.cast(kind).alias(column))

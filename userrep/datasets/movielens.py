@@ -8,7 +8,7 @@ import polars as pl
 from userrep.datasets.atomic import Atomic
 from userrep.datasets.dataset import Events
 from userrep.datasets.lines import AGAIN, parsed, read_fields
-from userrep.datasets.raw import layout_of
+from userrep.datasets.raw import fetch_again, layout_of
 from userrep.errors import DataError
 
 AGE_BINS = (1, 18, 25, 35, 45, 50, 56)  # the least age of each bin of ml-1m, whose files hold nothing finer
@@ -28,9 +28,7 @@ class Official:
 
 OFFICIAL = (
     Official("u.data", "\t", "u.user", ("user", "age", "gender", "occupation", "zip"), "u.item", "|"),
-    Official(
-        "ratings.dat", "::", "users.dat", ("user", "gender", "age", "occupation", "zip"), "movies.dat", "::"
-    ),
+    Official("ratings.dat", "::", "users.dat", ("user", "gender", "age", "occupation", "zip"), "movies.dat", "::"),
 )
 
 
@@ -53,7 +51,7 @@ class MovieLens(Atomic):
         files = next((known for known in OFFICIAL if (raw_dir / known.events).exists()), None)
         if files is None:
             names = " nor ".join(known.events for known in OFFICIAL)
-            raise DataError(f"{raw_dir} has neither {names}", f"userrep download {self.name} --fresh")
+            raise DataError(f"{raw_dir} has neither {names}", fetch_again(raw_dir))
         path = raw_dir / files.events
         events = read_fields(path, files.separator, ("user", "film", "rating", "time"))
         titles = _titles(raw_dir / files.items, files.table_separator)
@@ -92,8 +90,4 @@ def _binned(users: pl.DataFrame, raw_dir: Path) -> pl.DataFrame:
     for least in AGE_BINS[1:]:
         lowest = pl.when(pl.col("age") >= least).then(pl.lit(str(least))).otherwise(lowest)
     binned = known.select("user", binned=lowest)
-    return (
-        users.join(binned, on="user", how="left", maintain_order="left")
-        .with_columns(age="binned")
-        .drop("binned")
-    )
+    return users.join(binned, on="user", how="left", maintain_order="left").with_columns(age="binned").drop("binned")

@@ -21,6 +21,11 @@ def to_type(command: str, data_dir: Path) -> str:
     return command if data_dir == Path("data") else f"{command} --data-dir {data_dir}"
 
 
+def fetch_again(raw_dir: Path) -> str:
+    """Return the command that replaces the raw files in `raw_dir`."""
+    return to_type(f"userrep download {raw_dir.name} --fresh", raw_dir.parent.parent)
+
+
 def layout_of(folder: Path) -> str:
     """Return the layout of the files in `folder`: "official" or "atomic".
 
@@ -30,9 +35,7 @@ def layout_of(folder: Path) -> str:
     record = intact(folder)
     if record is None:
         found = "a file was removed or changed" if (folder / RECORD).exists() else "there are no raw files"
-        raise DataError(
-            f"{found} in {folder}", to_type(f"userrep download {folder.name}", folder.parent.parent)
-        )
+        raise DataError(f"{found} in {folder}", to_type(f"userrep download {folder.name}", folder.parent.parent))
     return str(record["layout"])
 
 

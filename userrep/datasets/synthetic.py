@@ -37,8 +37,7 @@ class Synthetic(Dataset):
     def __post_init__(self) -> None:
         if self.n_users < 1 or self.n_items < 2 * len(AGES) or not 1 <= self.min_length <= self.max_length:
             raise ConfigError(
-                f"no data of {self.n_users} users, {self.n_items} items,"
-                f" {self.min_length} to {self.max_length} events",
+                f"no data of {self.n_users} users, {self.n_items} items, {self.min_length} to {self.max_length} events",
                 f"give at least 1 user, {2 * len(AGES)} items, and 1 <= min_length <= max_length",
             )
 
@@ -73,32 +72,24 @@ class Synthetic(Dataset):
         chosen[:, 0] = self._free_choice(rng, age)
         for step in range(1, self.max_length):
             ordered = rng.random(self.n_users) < self.order
-            chosen[:, step] = np.where(
-                ordered, follows[gender, chosen[:, step - 1]], self._free_choice(rng, age)
-            )
+            chosen[:, step] = np.where(ordered, follows[gender, chosen[:, step - 1]], self._free_choice(rng, age))
         return chosen
 
     def _free_choice(self, rng: np.random.Generator, age: np.ndarray) -> np.ndarray:
         """Choose an item a user, favouring few items of each cluster: (U,)."""
-        cluster = np.where(
-            rng.random(self.n_users) < self.taste, age, rng.integers(len(AGES), size=self.n_users)
-        )
+        cluster = np.where(rng.random(self.n_users) < self.taste, age, rng.integers(len(AGES), size=self.n_users))
         size = self.n_items // len(AGES)
         within = np.minimum((rng.random(self.n_users) ** 2 * size).astype(np.int64), size - 1)
         return cluster * size + within
 
-    def _users(
-        self, rng: np.random.Generator, users: np.ndarray, gender: np.ndarray, age: np.ndarray
-    ) -> pl.DataFrame:
+    def _users(self, rng: np.random.Generator, users: np.ndarray, gender: np.ndarray, age: np.ndarray) -> pl.DataFrame:
         known = rng.random(self.n_users) >= self.unlabelled
         frame = pl.DataFrame({"user": users, "gender": np.array(GENDERS)[gender], "age": np.array(AGES)[age]})
         return frame.filter(pl.Series(known))
 
     def _texts(self) -> pl.DataFrame:
         size = self.n_items // len(AGES)
-        text = [
-            f"item {index} of cluster {min(index // size, len(AGES) - 1)}" for index in range(self.n_items)
-        ]
+        text = [f"item {index} of cluster {min(index // size, len(AGES) - 1)}" for index in range(self.n_items)]
         return pl.DataFrame({"item": [f"i{index:05d}" for index in range(self.n_items)], "text": text})
 
 

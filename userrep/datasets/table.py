@@ -64,9 +64,7 @@ class Table(Dataset):
         if self.domain is None:
             frame = frame.with_columns(domain=pl.lit("main"))
         typed = frame.select("user", "item", "time", "rating", "domain", row=pl.int_range(pl.len()))
-        return Events(
-            typed.lazy(), self._users(), pl.DataFrame(schema={"item": pl.String, "text": pl.String})
-        )
+        return Events(typed.lazy(), self._users(), pl.DataFrame(schema={"item": pl.String, "text": pl.String}))
 
     def _users(self) -> pl.DataFrame:
         if self.users_path is None:
@@ -74,9 +72,7 @@ class Table(Dataset):
         fields = {"user": self.user} | {label: label for label in self.labels}
         return self._read(Path(self.users_path), fields, required=("user",))
 
-    def _read(
-        self, path: Path, fields: Mapping[str, str], required: Sequence[str] | None = None
-    ) -> pl.DataFrame:
+    def _read(self, path: Path, fields: Mapping[str, str], required: Sequence[str] | None = None) -> pl.DataFrame:
         """Read the columns named by the values of `fields` as text, under its keys, and `line` (from 1).
 
         Empty lines are left out; a row that lacks a required field (by default any of them) is an error.
@@ -86,9 +82,7 @@ class Table(Dataset):
         columns = [column for column in frame.columns if column != "line"]
         for name in fields.values():
             if name not in columns:
-                raise DataError(
-                    f"{path} has no column {name!r}; it has {', '.join(columns)}", suggest(name, columns)
-                )
+                raise DataError(f"{path} has no column {name!r}; it has {', '.join(columns)}", suggest(name, columns))
         frame = frame.select("line", **{key: pl.col(name) for key, name in fields.items()})
         for key in fields if required is None else required:
             absent = frame.filter(pl.col(key).is_null())
@@ -114,9 +108,7 @@ def read_table(path: Path, separator: str, quote: str | None) -> pl.DataFrame:
     if rows.is_empty():
         raise DataError(f"{path} has a header and no rows", "give a file with a header and one event a line")
     breaks = pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True).fill_null(0))
-    numbered = rows.select(
-        pl.all().replace("", None), line=2 + pl.int_range(pl.len()) + breaks.cum_sum() - breaks
-    )
+    numbered = rows.select(pl.all().replace("", None), line=2 + pl.int_range(pl.len()) + breaks.cum_sum() - breaks)
     return numbered.filter(~pl.all_horizontal(pl.exclude("line").is_null()))
 
 

@@ -85,9 +85,7 @@ def _merged(sequences: Sequences, domain: str) -> Finding:
     if sequences.times is None:
         return Finding("no event is there twice", domain, True, "no times: a repeat is an event of its own")
     rows = np.repeat(np.arange(len(sequences.offsets) - 1), np.diff(sequences.offsets))
-    events = pl.DataFrame(
-        {"user": rows, "item": np.asarray(sequences.items), "time": np.asarray(sequences.times)}
-    )
+    events = pl.DataFrame({"user": rows, "item": np.asarray(sequences.items), "time": np.asarray(sequences.times)})
     copies = len(events) - events.select(pl.struct(pl.all()).n_unique()).item()
     return Finding("no event is there twice", domain, copies == 0, f"{copies} copies")
 
@@ -124,9 +122,7 @@ def _event_findings(split: Split, sequences: Sequences, where: str) -> Iterator[
     counts = np.diff(sequences.offsets)
     ends = (split.train_end >= 0) & (split.train_end <= split.valid_end) & (split.valid_end <= counts)
     bad = int(np.sum(~ends))
-    yield Finding(
-        "training ends before validation, validation before test", where, bad == 0, f"{bad} users differ"
-    )
+    yield Finding("training ends before validation, validation before test", where, bad == 0, f"{bad} users differ")
     check = _RULES.get(split.name)
     if check is not None and bad == 0:
         yield check(split, sequences, where)
@@ -135,9 +131,7 @@ def _event_findings(split: Split, sequences: Sequences, where: str) -> Iterator[
 def _last_two(split: Split, sequences: Sequences, where: str) -> Finding:
     counts = np.diff(sequences.offsets)
     seen = int(np.sum((counts >= 3) & (split.train_end > counts - 2)))
-    return Finding(
-        "training holds no user's last two events", where, seen == 0, f"{seen} users trained on too much"
-    )
+    return Finding("training holds no user's last two events", where, seen == 0, f"{seen} users trained on too much")
 
 
 def _whole_times(split: Split, sequences: Sequences, where: str) -> Finding:
@@ -157,9 +151,7 @@ def _global_cut(split: Split, sequences: Sequences, where: str) -> Finding:
     position = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], np.diff(sequences.offsets))
     spread = [np.repeat(end, np.diff(sequences.offsets)) for end in (split.train_end, split.valid_end)]
     part = (position >= spread[0]).astype(int) + (position >= spread[1])
-    edges = [
-        (sequences.times[part == role].min(), sequences.times[part == role].max()) for role in range(TEST + 1)
-    ]
+    edges = [(sequences.times[part == role].min(), sequences.times[part == role].max()) for role in range(TEST + 1)]
     apart = edges[0][1] < edges[1][0] and edges[1][1] < edges[2][0]
     return Finding(
         "nothing after the cut is trained on", where, bool(apart), f"cuts at {edges[1][0]} and {edges[2][0]}"

@@ -68,9 +68,7 @@ def assemble(events: Events, dataset: Dataset) -> Built:
     rows, user_of_event = _dense(ordered["user"].to_numpy(), len(user_ids))
     ordered = ordered.with_columns(user=pl.Series(user_of_event))
     names = frame["domain"].unique(maintain_order=True).to_list()
-    domains = [
-        _domain(name, ordered.filter(domain=code), len(rows), item_ids) for code, name in enumerate(names)
-    ]
+    domains = [_domain(name, ordered.filter(domain=code), len(rows), item_ids) for code, name in enumerate(names)]
     users = user_ids[rows].to_frame("user").join(labelled, on="user", how="left", maintain_order="left")
     dropped = Dropped(
         duplicates=len(coded) - len(merged),

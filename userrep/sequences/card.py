@@ -89,9 +89,7 @@ def rows_of(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     for name, counts in card["labels"].items():
         rows.append((name, ", ".join(f"{value} {count:,}" for value, count in counts.items() if count)))
     for split in card["splits"]:
-        rows.append(
-            (f"split {split['name']}", f"{split['kind']}, {split['folds']} fold(s), {split['hash'][:12]}")
-        )
+        rows.append((f"split {split['name']}", f"{split['kind']}, {split['folds']} fold(s), {split['hash'][:12]}"))
     return [*rows, ("source", card["source"]), ("content hash", card["hash"])]
 
 

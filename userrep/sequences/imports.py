@@ -62,14 +62,10 @@ def _read(path: Path) -> pl.DataFrame:
     except FileNotFoundError as error:
         raise DataError(f"there is no split file {path}", "check the path") from error
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(
-            f"cannot read the split file {path}: {str(error).splitlines()[0]}", FORMAT_HINT
-        ) from error
+        raise DataError(f"cannot read the split file {path}: {str(error).splitlines()[0]}", FORMAT_HINT) from error
     for column in REQUIRED:
         if column not in table.columns:
-            raise DataError(
-                f"{path} has no column {column!r}; it has {', '.join(table.columns)}", FORMAT_HINT
-            )
+            raise DataError(f"{path} has no column {column!r}; it has {', '.join(table.columns)}", FORMAT_HINT)
     return _typed(table.select(column for column in SCHEMA if column in table.columns), path)
 
 
@@ -86,9 +82,7 @@ def _typed(table: pl.DataFrame, path: Path) -> pl.DataFrame:
     return table
 
 
-def _check_values(
-    table: pl.DataFrame, path: Path, user_ids: list[str], domains: Mapping[str, Timeline]
-) -> None:
+def _check_values(table: pl.DataFrame, path: Path, user_ids: list[str], domains: Mapping[str, Timeline]) -> None:
     _refuse(table, ~pl.col("role").is_in(ROLES), path, "role", f"roles are {', '.join(ROLES)}")
     _refuse(
         table,
@@ -117,9 +111,9 @@ def _refuse(table: pl.DataFrame, wrong: pl.Expr, path: Path, column: str, hint: 
 
 
 def _with_domain(coded: pl.DataFrame, main: str) -> pl.DataFrame:
-    single = (pl.len().over("split", "fold", "user") == 1).all().over("split") & (
-        pl.col("position") == 0
-    ).all().over("split")
+    single = (pl.len().over("split", "fold", "user") == 1).all().over("split") & (pl.col("position") == 0).all().over(
+        "split"
+    )
     return coded.with_columns(domain=pl.when(single).then(None).otherwise(pl.lit(main)))
 
 
@@ -142,9 +136,7 @@ def _one(
     }
     for fault, users in faults.items():
         if len(users):
-            raise DataError(
-                f"{path}: split {name!r}, fold {fold}: user {user_ids[users[0]]!r} {fault}", FORMAT_HINT
-            )
+            raise DataError(f"{path}: split {name!r}, fold {fold}: user {user_ids[users[0]]!r} {fault}", FORMAT_HINT)
     return from_runs(name, fold, domain, Runs(row, position, role), counts)
 
 

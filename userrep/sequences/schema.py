@@ -30,9 +30,7 @@ def checked_frame(events: Events, name: str) -> pl.DataFrame:
         )
     frame = events.frame.select(pl.col(column).cast(kind) for column, kind in COLUMNS.items()).collect()
     if frame.is_empty():
-        raise DataError(
-            f"{name} has no events", "its raw file is empty or has a header only: get the file again"
-        )
+        raise DataError(f"{name} has no events", "its raw file is empty or has a header only: get the file again")
     _refuse_empty_ids(frame, name)
     _refuse_odd_domains(frame, name)
     _refuse_partial_times(frame, name)
@@ -53,9 +51,7 @@ def checked_users(events: Events, labels: list[str], name: str) -> pl.DataFrame:
     users = events.users.select(pl.col(column).cast(pl.String) for column in ["user", *labels])
     twice = users.filter(pl.col("user").is_duplicated())
     if not twice.is_empty():
-        raise DataError(
-            f"{name} lists user {twice['user'][0]!r} twice", "keep one row a user in the file of users"
-        )
+        raise DataError(f"{name} lists user {twice['user'][0]!r} twice", "keep one row a user in the file of users")
     return users
 
 
@@ -73,9 +69,7 @@ def _refuse_odd_domains(frame: pl.DataFrame, name: str) -> None:
     """A domain names a folder."""
     odd = frame.filter(~pl.col("domain").str.contains(r"^\w[\w.-]*$"))
     if not odd.is_empty():
-        raise DataError(
-            f"{name}: {odd['domain'][0]!r} is no name of a domain", "use letters, digits, '-', '_' and '.'"
-        )
+        raise DataError(f"{name}: {odd['domain'][0]!r} is no name of a domain", "use letters, digits, '-', '_' and '.'")
 
 
 def _refuse_partial_times(frame: pl.DataFrame, name: str) -> None:

@@ -42,17 +42,13 @@ def chain(offsets: np.ndarray, times: np.ndarray | None) -> tuple[np.ndarray, np
     be left before it. Users with fewer than three different times cannot be cut twice and only train.
     """
     counts = np.diff(offsets)
-    cuts = _changes(
-        offsets, times
-    )  # (C,) absolute positions before which a cut may fall, none at a user's start
+    cuts = _changes(offsets, times)  # (C,) absolute positions before which a cut may fall, none at a user's start
     first, last = (
         np.searchsorted(cuts, offsets[:-1]),
         np.searchsorted(cuts, offsets[1:]) - 1,
     )  # of each user's cuts
     possible = last - first >= 1
-    near = [
-        np.searchsorted(cuts, offsets[:-1] + counts * tenths // 10, side="right") - 1 for tenths in (8, 9)
-    ]
+    near = [np.searchsorted(cuts, offsets[:-1] + counts * tenths // 10, side="right") - 1 for tenths in (8, 9)]
     second = np.maximum(near[1], first + 1)
     earlier = np.minimum(np.maximum(near[0], first), second - 1)
     cut = [np.append(cuts, 0)[np.where(possible, index, -1)] - offsets[:-1] for index in (earlier, second)]

@@ -51,9 +51,7 @@ def hashed(splits: list[Split], user_ids: list[str]) -> list[Split]:
     states = {split.name: hashlib.sha256("\n".join(user_ids).encode()) for split in splits}
     for split in sorted(splits, key=_key):
         states[split.name].update(f"|{split.fold}|{split.domain}|".encode())
-        for values in (
-            (split.train_end, split.valid_end, split.user_role) if split.domain else (split.user_role,)
-        ):
+        for values in (split.train_end, split.valid_end, split.user_role) if split.domain else (split.user_role,):
             states[split.name].update(values.astype("<i8").tobytes())
     return [replace(split, hash=states[split.name].hexdigest()) for split in splits]
 
@@ -77,9 +75,7 @@ def to_runs(splits: list[Split], user_ids: list[str], domains: Mapping[str, Time
             rows, position, role = _runs(split, np.diff(domains[split.domain][0]))
         what = {"split": split.name, "fold": split.fold, "domain": split.domain}
         runs = pl.DataFrame({"user": users[rows], "position": position, "role": np.array(ROLES)[role]})
-        parts.append(
-            runs.select(*(pl.lit(value, SCHEMA[key]).alias(key) for key, value in what.items()), pl.all())
-        )
+        parts.append(runs.select(*(pl.lit(value, SCHEMA[key]).alias(key) for key, value in what.items()), pl.all()))
     return pl.concat(parts).cast(dict(SCHEMA))  # type: ignore[arg-type]
 
 

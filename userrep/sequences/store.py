@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from userrep.datasets.raw import raw_path, to_type
 from userrep.errors import DataError, suggest
 from userrep.files import digest, read_json
 from userrep.sequences.split import ROLES, Split
@@ -33,6 +34,7 @@ def open_prepared(data_dir: Path, dataset_node: Mapping[str, Any]) -> "Prepared"
     Raises:
         DataError: it has not been prepared, or by another version; the hint holds the commands to type.
     """
+    data_dir = Path(data_dir)
     path = prepared_path(data_dir, dataset_node)
     if not (path / "meta.json").exists():
         raise DataError(
@@ -44,11 +46,11 @@ def open_prepared(data_dir: Path, dataset_node: Mapping[str, Any]) -> "Prepared"
 
 def _commands(data_dir: Path, node: Mapping[str, Any]) -> str:
     """Write the commands that prepare the data set of this node, its changed keys included."""
-    name, where = node["name"], "" if Path(data_dir) == Path("data") else f" --data-dir {data_dir}"
-    steps = [" ".join(["userrep preprocess", f"dataset={name}", *_overrides(node)]) + where]
-    if node.get("sources") and not (Path(data_dir) / "raw" / name).exists():
-        steps.insert(0, f"userrep download {name}{where}")
-    return " && ".join(steps)
+    name = node["name"]
+    steps = [" ".join(["userrep preprocess", f"dataset={name}", *_overrides(node)])]
+    if node.get("sources") and not raw_path(data_dir, name).exists():
+        steps.insert(0, f"userrep download {name}")
+    return " && ".join(to_type(step, data_dir) for step in steps)
 
 
 def _overrides(node: Mapping[str, Any]) -> list[str]:
@@ -127,13 +129,9 @@ class Prepared:
         if name not in self._sequences:
             entry = self._entry(name, self.meta["domains"], "domain")
             folder = self.path / "domains" / name
-            times, ratings = (
-                _load(folder / f"{kind}.npy") if entry[kind] else None for kind in ("times", "ratings")
-            )
+            times, ratings = (_load(folder / f"{kind}.npy") if entry[kind] else None for kind in ("times", "ratings"))
             items, offsets = _load(folder / "items.npy"), np.array(_load(folder / "offsets.npy"))
-            self._sequences[name] = Sequences(
-                items, offsets, times, ratings, RESERVED + entry["items"], folder
-            )
+            self._sequences[name] = Sequences(items, offsets, times, ratings, RESERVED + entry["items"], folder)
         return self._sequences[name]
 
     def classes(self, name: str) -> list[str]:
@@ -156,9 +154,7 @@ class Prepared:
             raise DataError(f"split {name!r} has no fold {fold}", f"choose one of 0 to {entry['folds'] - 1}")
         counts = np.diff(self.sequences(domain).offsets)
         where = None if entry["kind"] == "users" else domain or self.main
-        split = replace(
-            from_runs(name, fold, where, self._runs(name, fold, where), counts), hash=entry["hash"]
-        )
+        split = replace(from_runs(name, fold, where, self._runs(name, fold, where), counts), hash=entry["hash"])
         return replace(split, train_end=counts, valid_end=counts) if where is None else split
 
     def _runs(self, name: str, fold: int, domain: str | None) -> Runs:
@@ -180,6 +176,4 @@ def _load(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"cannot read {path}: {error}", "prepare it again: userrep preprocess --fresh"
-        ) from error
+        raise DataError(f"cannot read {path}: {error}", "prepare it again: userrep preprocess --fresh") from error

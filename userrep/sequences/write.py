@@ -111,9 +111,7 @@ def write_arrays(folder: Path, built: Built, splits: list[Split]) -> None:
 def _item_table(domain: Domain, texts: Mapping[str, str]) -> pl.DataFrame:
     ids = domain.vocabulary.item_ids
     text = pl.Series("text", [texts.get(item) for item in ids], dtype=pl.String)
-    return pl.DataFrame(
-        {"item": pl.Series(ids, dtype=pl.String), "count": domain.vocabulary.counts, "text": text}
-    )
+    return pl.DataFrame({"item": pl.Series(ids, dtype=pl.String), "count": domain.vocabulary.counts, "text": text})
 
 
 def class_list(values: pl.Series) -> list[str]:
