@@ -47,9 +47,14 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_a_full_disk_is_recognised_inside_the_errors_of_libraries(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no space left"), replacing(tmp_path / "a"):
-        raise RuntimeError("I/O error: No space left on device (os error 28)")
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("I/O error: disk trouble (os error 28)"), OSError("77193 requested and 12256 written")],
+    ids=["safetensors and polars", "numpy"],
+)
+def test_a_full_disk_is_recognised_inside_the_errors_of_libraries(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(DataError, match="No space left"), replacing(tmp_path / "a"):
+        raise error
 
 
 def test_a_file_in_the_way_of_a_folder_is_a_data_error(tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from userrep.errors import DataError
+from userrep.errors import DataError, UserRepError
 
 _REMEDIES = {
     errno.ENOSPC: "free some space, or write elsewhere with --data-dir or --run, then run it again",
@@ -33,20 +34,25 @@ def explaining_write_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or a missing permission into a DataError that names `path`."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _REMEDIES:
+    except UserRepError:
+        raise
+    except Exception as error:
+        number = _system_error(error)
+        if number not in _REMEDIES:
             raise
-        raise DataError(f"cannot write {path}: {os.strerror(error.errno)}", _REMEDIES[error.errno]) from error
-    except Exception as error:  # safetensors, torch and polars wrap the system's error in their own classes
-        if not _is_full_disk(error):
-            raise
-        raise DataError(f"cannot write {path}: no space left on device", _REMEDIES[errno.ENOSPC]) from error
+        raise DataError(f"cannot write {path}: {os.strerror(number)}", _REMEDIES[number]) from error
 
 
-def _is_full_disk(error: Exception) -> bool:
+def _system_error(error: Exception) -> int:
+    """Return the system's error number, or 0; safetensors, torch, polars and numpy put it in words of their own."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
     text = str(error).lower()
-    signs = ("no space left", "os error 28", "file write failed", "unexpected pos")
-    return any(sign in text for sign in signs)
+    numbered = re.search(r"os error (\d+)", text)
+    if numbered:
+        return int(numbered[1])
+    signs = ("no space left", "file write failed", "unexpected pos", " requested and ")
+    return errno.ENOSPC if any(sign in text for sign in signs) else 0
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Preparing: order, duplicates, filters, numbering, and folders that appear whole or not at all."""
 
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,19 @@ def test_a_folder_without_write_permission_is_explained(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(DataError, match="Permission denied"):
         prepared_from(tmp_path, user_of("u", "abcd"))
+
+
+@pytest.mark.parametrize("most", [100, 3000])  # in a table, in an array
+def test_a_disk_that_takes_no_more_is_explained_and_nothing_is_left(tmp_path: Path, most: int) -> None:
+    events = user_of("u", "abcdefghij" * 100)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, usual[1]))
+        with pytest.raises(DataError, match="cannot write"):
+            prepared_from(tmp_path, events)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert {path.name for path in tmp_path.iterdir()} == {".prepared.lock"}
 
 
 def test_a_file_where_a_folder_should_be_is_explained(tmp_path: Path) -> None:
