@@ -48,3 +48,23 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder: `data/` and `runs/` come to lie in it."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def userrep(capsys: pytest.CaptureFixture[str], workplace: Path) -> Any:
+    """Run a command line in this process, in an empty folder."""
+
+    from command_line import Told
+
+    from userrep import console
+    from userrep.cli import main
+
+    def run(*words: str) -> Told:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        shown = capsys.readouterr()
+        console.use_json(False)
+        return Told(int(ended.value.code or 0), shown.out, shown.err)
+
+    return run

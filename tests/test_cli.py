@@ -11,48 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Told
 
 import userrep as package
 from userrep import console
-from userrep.cli import app, main
+from userrep.cli import app
 from userrep.command import conduct
 from userrep.errors import DataError, DivergedError, Interrupted, VerificationError
 
 HERE = {"PYTHONPATH": str(Path(package.__file__).parent.parent)}  # this checkout, wherever the command runs
 VERBS = ("download", "preprocess", "pretrain", "transfer", "prune", "evaluate", "baseline", "compare", "import")
-
-
-class Told:
-    """What a command printed, and how it ended."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def answer(self) -> dict[str, Any]:
-        assert self.out.count("\n") == 1, "one JSON object on one line"
-        return dict(json.loads(self.out))
-
-    @property
-    def error(self) -> dict[str, str]:
-        assert set(self.answer) == {"error"}
-        assert set(self.answer["error"]) == {"kind", "message", "hint"}
-        return dict(self.answer["error"])
-
-
-@pytest.fixture
-def userrep(capsys: pytest.CaptureFixture[str], workplace: Path) -> Any:
-    """Run a command line in this process, in an empty folder."""
-
-    def run(*words: str) -> Told:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(words)
-        shown = capsys.readouterr()
-        console.use_json(False)
-        return Told(int(ended.value.code or 0), shown.out, shown.err)
-
-    return run
 
 
 def shell(*words: str, cwd: Path, **environment: str) -> Told:

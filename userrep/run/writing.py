@@ -88,6 +88,8 @@ def writing(
         if fresh:
             _empty(path)
         session = Session(_opened(path, verb, config, parent))
+        if session.finished_before:
+            console.note(f"{path} is already finished with this config; --fresh would start it over")
         try:
             yield session
         except BaseException:
