@@ -64,15 +64,18 @@ def test_fewer_labels_touch_training_and_validation_but_never_the_test_users(pre
     assert all(sizes[role][1] == pytest.approx(0.2 * sizes[role][0], abs=2) for role in ("train", "valid"))
 
 
-def test_the_loss_is_the_cross_entropy_of_the_head_on_standardised_vectors(prepared: Prepared) -> None:
-    encoder, objective = encoder_for(prepared), Classify("age")
+@pytest.mark.parametrize(("norm", "dim"), [("layer", 1), ("batch", 0)])
+def test_the_loss_is_the_cross_entropy_of_the_head_on_standardised_vectors(
+    prepared: Prepared, norm: str, dim: int
+) -> None:
+    encoder, objective = encoder_for(prepared), Classify("age", norm=norm)
     objective.setup(encoder, prepared)
     assert objective.head is not None
     torch.nn.init.normal_(objective.head.weight)
     feed = objective.feed(prepared, PROTOCOL, everybody(prepared), 16, 32)
     batch = feed.batch(feed.order(np.random.default_rng(0))[0])
     user = encoder.user(batch.items)
-    normed = (user - user.mean(dim=1, keepdim=True)) / (user.var(dim=1, keepdim=True, correction=0) + 1e-5).sqrt()
+    normed = (user - user.mean(dim=dim, keepdim=True)) / (user.var(dim=dim, keepdim=True, correction=0) + 1e-5).sqrt()
     wanted = F.cross_entropy(objective.head(normed), batch.targets)
     torch.testing.assert_close(objective.loss(encoder, batch, torch.Generator()), wanted)
 

@@ -18,10 +18,43 @@ from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
 
 
+class OverUsers(nn.BatchNorm1d):
+    """Standardise each channel over the users of a batch; a batch of one reads the running statistics."""
+
+    def __init__(self, user_width: int, part_width: int) -> None:
+        super().__init__(user_width, affine=False, momentum=0.1)
+
+    def forward(self, user: Tensor) -> Tensor:
+        if self.training and len(user) == 1:
+            return F.batch_norm(user, self.running_mean, self.running_var, eps=self.eps)
+        return super().forward(user)
+
+
+class OverChannels(nn.Module):
+    """Standardise each part of a user vector (`mean`, `items`, ...) over its own channels."""
+
+    def __init__(self, user_width: int, part_width: int) -> None:
+        super().__init__()
+        self.part_width = part_width
+
+    def forward(self, user: Tensor) -> Tensor:
+        """Map `(B, P * D)` to the same shape."""
+        parts = user.unflatten(-1, (-1, self.part_width))  # (B, P, D)
+        return F.layer_norm(parts, (self.part_width,)).flatten(-2)
+
+
+class Unchanged(nn.Identity):
+    """Leave user vectors as they are."""
+
+
+NORMS: dict[str, type[nn.Module]] = {"batch": OverUsers, "layer": OverChannels, "none": Unchanged}
+
+
 class Classify(Objective):
     """Cross-entropy over all classes of `label` on a linear head: PeterRec's profile tasks, honestly (spec 9, A1).
 
-    norm            standardise each user vector over its channels first, so that readouts of unlike scale train alike
+    norm            batch: standardise each channel over users (running statistics when serving); layer: each part of
+                    the user vector over its channels; none. Readouts of unlike scale then train alike
     label_fraction  share of the training and validation users that keep their label; draws are nested and stratified
     label_draw      seed of that draw
     """
@@ -32,7 +65,7 @@ class Classify(Objective):
         self,
         label: str,
         metric: str = "log_loss",
-        norm: bool = True,
+        norm: str = "batch",
         dropout: float = 0.0,
         label_fraction: float = 1.0,
         label_draw: int = 0,
@@ -40,10 +73,13 @@ class Classify(Objective):
         super().__init__()
         if not 0 < label_fraction <= 1:
             raise ConfigError(f"task.label_fraction is {label_fraction}", "give a fraction in (0, 1]")
+        if norm not in NORMS:
+            raise ConfigError(f"task.norm is '{norm}'", f"choose from {', '.join(NORMS)}")
         self.label, self.metric, self.maximise = label, metric, metric != "log_loss"
         self.norm, self.dropout = norm, Dropout(dropout)
         self.label_fraction, self.label_draw = label_fraction, label_draw
         self.head: nn.Linear | None = None
+        self.standardise: nn.Module = nn.Identity()
         self.keeping = False  # the encoder is frozen: user vectors of a role are computed once
         self.frozen: dict[str, Tensor] = {}
 
@@ -60,6 +96,7 @@ class Classify(Objective):
         if len(classes) < 2:
             raise DataError(f"label '{self.label}' has one class: {classes}", "choose a label with two classes or more")
         self.head = nn.Linear(encoder.user_width, len(classes))
+        self.standardise = NORMS[self.norm](encoder.user_width, encoder.width)
         nn.init.zeros_(self.head.weight)  # starts as the uniform guess, whatever the scale of the user vector
         nn.init.zeros_(self.head.bias)
 
@@ -95,8 +132,7 @@ class Classify(Objective):
     def logits(self, user: Tensor) -> Tensor:
         """Score all classes: user vectors `(B, P * D)` -> `(B, K)`."""
         assert self.head is not None
-        normed = F.layer_norm(user, user.shape[-1:]) if self.norm else user
-        return self.head(self.dropout(normed))
+        return self.head(self.dropout(self.standardise(user)))
 
     def evaluate(
         self, encoder: Encoder, data: Prepared, protocol: Protocol, role: str, users: np.ndarray | None = None
