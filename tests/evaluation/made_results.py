@@ -11,9 +11,7 @@ def some_ranking(users: int = 60, seed: int = 0, ties: int = 3) -> RankingResult
     return RankingResult(np.arange(users), rng.integers(2, 99, users), *drawn)
 
 
-def some_classification(
-    users: int = 80, classes: int = 4, seed: int = 0, ties: bool = False
-) -> ClassificationResult:
+def some_classification(users: int = 80, classes: int = 4, seed: int = 0, ties: bool = False) -> ClassificationResult:
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 3, (users, classes)) if ties else rng.normal(size=(users, classes))
     powers = np.exp(scores)

@@ -87,9 +87,7 @@ def test_a_certain_mistake_costs_a_finite_log_loss() -> None:
     assert 30 < metrics.negative_log(np.array([[1.0, 0.0]]), np.array([1]))[0] < 40
 
 
-@pytest.mark.parametrize(
-    "make", [some_ranking, some_classification, lambda: some_classification(classes=2, ties=True)]
-)
+@pytest.mark.parametrize("make", [some_ranking, some_classification, lambda: some_classification(classes=2, ties=True)])
 def test_metrics_under_weights_are_those_of_the_resampled_cases(make) -> None:  # type: ignore[no-untyped-def]
     result = make()
     drawn = np.random.default_rng(2).integers(0, len(result), (6, len(result)))

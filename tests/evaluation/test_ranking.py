@@ -100,9 +100,7 @@ def test_users_ranked_one_by_one_rank_as_they_do_together() -> None:
     states, table = torch.randn(9, 48, generator=generator), torch.randn(5_000, 48, generator=generator)
     targets = rng.integers(RESERVED, 5_000, 9)
     together, _ = count_above(DotScorer(states, table), targets, None, 5_000)
-    alone = [
-        count_above(DotScorer(states[n : n + 1], table), targets[n : n + 1], None, 5_000)[0] for n in range(9)
-    ]
+    alone = [count_above(DotScorer(states[n : n + 1], table), targets[n : n + 1], None, 5_000)[0] for n in range(9)]
     assert np.concatenate(alone).tolist() == together.tolist()
 
 
@@ -143,9 +141,7 @@ def test_a_users_negatives_do_not_depend_on_the_batch_but_on_the_seed() -> None:
 
 
 def test_a_vocabulary_of_one_item_ranks_first() -> None:
-    result = RankingResult.rank(
-        np.array([0]), np.array([2]), DotScorer(torch.ones(1, 1), torch.ones(3, 1)), None, 3
-    )
+    result = RankingResult.rank(np.array([0]), np.array([2]), DotScorer(torch.ones(1, 1), torch.ones(3, 1)), None, 3)
     assert result.metrics()["ndcg@10"] == 1.0
     assert result.metrics()["ndcg@10@uni99"] == 1.0
 

@@ -37,9 +37,7 @@ def test_the_interval_of_a_difference_has_the_width_of_the_paired_normal_one() -
     contrast = compare(pair([{0: ranked(first)}, {0: ranked(second)}]), "hr@10", draws=1_500).contrasts[1]
     assert contrast is not None
     deviation = (second.astype(float) - first).std() / np.sqrt(1_500)
-    assert (contrast.interval[1] - contrast.interval[0]) / (2 * 1.96 * deviation) == pytest.approx(
-        1, abs=0.08
-    )
+    assert (contrast.interval[1] - contrast.interval[0]) / (2 * 1.96 * deviation) == pytest.approx(1, abs=0.08)
     assert contrast.detectable / (2.8 * deviation) == pytest.approx(1, abs=0.08)
 
 
@@ -86,9 +84,7 @@ def test_a_baseline_of_one_seed_stands_for_all_seeds() -> None:
     paired = pair([{0: some_ranking(seed=9)}, several])
     assert paired.seeds == [0, 1, 2]
     assert len({id(cell.users) for cell in paired.arms[0]}) == 3
-    assert compare(paired, "ndcg@10", draws=50).values[0] == pytest.approx(
-        some_ranking(seed=9).metrics()["ndcg@10"]
-    )
+    assert compare(paired, "ndcg@10", draws=50).values[0] == pytest.approx(some_ranking(seed=9).metrics()["ndcg@10"])
 
 
 def test_arms_of_several_seeds_are_cut_to_those_they_share() -> None:

@@ -182,16 +182,12 @@ def count_competitors(
 class _Block:
     """Some users against the vocabulary, tile after tile."""
 
-    def __init__(
-        self, scorer: Scorer, rows: np.ndarray, targets: np.ndarray, vocab_size: int, width: int
-    ) -> None:
+    def __init__(self, scorer: Scorer, rows: np.ndarray, targets: np.ndarray, vocab_size: int, width: int) -> None:
         self.scores, self.device = scorer.block(rows), scorer.device
         self.targets, self.vocab_size, self.width = targets, vocab_size, width
         self.last: tuple[int, Tensor] | None = None
 
-    def count(
-        self, owner: np.ndarray, items: np.ndarray, first: int, sampled: np.ndarray | None
-    ) -> np.ndarray:
+    def count(self, owner: np.ndarray, items: np.ndarray, first: int, sampled: np.ndarray | None) -> np.ndarray:
         """Return greater, ties and the same among `sampled (u, S)`: `(4, u)`; `owner`, `items`: histories."""
         users = np.arange(len(self.targets))
         target = self._target_scores()[:, None]  # (u, 1)
@@ -240,9 +236,7 @@ class _Block:
         return [(outer[a:b], inner[a:b]) for a, b in pairwise(bounds)]
 
     @staticmethod
-    def _add_sampled(
-        counts: Tensor, scores: Tensor, target: Tensor, owner: Tensor, items: Tensor, lo: int
-    ) -> None:
+    def _add_sampled(counts: Tensor, scores: Tensor, target: Tensor, owner: Tensor, items: Tensor, lo: int) -> None:
         drawn, own = scores[owner, items - lo], target[owner, 0]
         counts[0].index_add_(0, owner, drawn.gt(own).long())
         counts[1].index_add_(0, owner, drawn.eq(own).long())

@@ -70,10 +70,7 @@ def pair(arms: Sequence[Arm]) -> Paired:
     shared = [reduce(np.intersect1d, (cell.users for cell in column)) for column in columns]
     if any(len(users) == 0 for users in shared):
         raise DataError("these runs share no test user", "compare runs of the same folds and the same task")
-    kept = [
-        [cell.subset(np.isin(cell.users, users)) for cell, users in zip(row, shared, strict=True)]
-        for row in cells
-    ]
+    kept = [[cell.subset(np.isin(cell.users, users)) for cell, users in zip(row, shared, strict=True)] for row in cells]
     everyone = np.unique(np.concatenate([cell.users for row in cells for cell in row]))
     left_out = len(everyone) - len(np.unique(np.concatenate(shared)))
     return Paired(kept, seeds, shared, left_out)
@@ -112,10 +109,7 @@ def crossed_bootstrap(paired: Paired, metric: str, draws: int, seed: int = 0) ->
     for weights in resamples(len(users), draws, rng):  # (R, users)
         times = next(resamples(len(paired.seeds), len(weights), rng))  # (R, S)
         arms = [
-            sum(
-                times[:, s] * cell.resampled(weights[:, place[s]], (metric,))[metric]
-                for s, cell in enumerate(row)
-            )
+            sum(times[:, s] * cell.resampled(weights[:, place[s]], (metric,))[metric] for s, cell in enumerate(row))
             for row, place in zip(paired.arms, places, strict=True)
         ]
         parts.append(np.stack(arms) / len(paired.seeds))

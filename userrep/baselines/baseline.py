@@ -1,0 +1,86 @@
+"""The baseline: learns from training cases, chooses its settings on validation, predicts any role."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from userrep.build import Component
+from userrep.errors import UsageError
+from userrep.evaluation.results import Metrics, Result
+from userrep.objectives.objective import ROLES, Objective
+from userrep.sequences.protocol import Protocol
+from userrep.sequences.store import Prepared
+
+Settings = dict[str, Any]
+Predict = Callable[[Settings, str], Result]  # by settings, for the cases of a role
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Settings that were tried and what they gave on validation."""
+
+    settings: Settings
+    metrics: Metrics
+
+
+class Baseline(Component, ABC):
+    """A predictor without pre-training; `trials` holds what was tried, `chosen` what was best on validation."""
+
+    kind: ClassVar[str]
+
+    def __init__(self) -> None:
+        self.trials: list[Trial] = []
+        self.chosen: Trial | None = None
+
+    @abstractmethod
+    def candidates(self) -> list[Settings]:
+        """List the settings to choose from."""
+
+    @abstractmethod
+    def predictor(self, data: Prepared, protocol: Protocol, task: Objective, seed: int) -> Predict:
+        """Prepare what all settings share; return the function that learns by settings and predicts a role."""
+
+    def fit_predict(
+        self, data: Prepared, protocol: Protocol, task: Objective, role: str = "test", seed: int = 0
+    ) -> Result:
+        """Choose settings by the task's metric on validation, then predict the cases of `role`.
+
+        Raises:
+            UsageError: the baseline does not fit the kind of task.
+        """
+        if task.kind != self.kind:
+            raise UsageError(
+                f"{type(self).__name__} is a baseline for {self.kind}, {task.task_name} is a {task.kind} task",
+                "see the choices with: userrep baseline --help, and docs/baselines.md",
+            )
+        predict = self.predictor(data, protocol, task, seed)
+        found = [(settings, predict(settings, "valid")) for settings in self.candidates()]
+        self.trials = [Trial(settings, result.metrics()) for settings, result in found]
+        sign = 1 if task.maximise else -1
+        best = max(range(len(found)), key=lambda index: sign * self.trials[index].metrics[task.metric])
+        self.chosen = self.trials[best]
+        return found[best][1] if role == "valid" else predict(self.chosen.settings, role)
+
+
+def seen_users(data: Prepared, protocol: Protocol) -> np.ndarray:
+    """Mask the users `(U,)` whose behaviour may be learned from: those a base of this protocol may see."""
+    if protocol.pretrain_users == "all":
+        return np.ones(data.num_users, dtype=bool)
+    return data.split(protocol.users, protocol.fold).user_role == ROLES["train"]
+
+
+def training_events(data: Prepared, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+    """Return which events `(E,)` train, a mask, and each event's position within its user."""
+    offsets, ends = data.sequences().offsets, data.split(protocol.events).train_end
+    counts = np.diff(offsets)
+    position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
+    return position < np.repeat(np.where(seen_users(data, protocol), ends, 0), counts), position
+
+
+def item_counts(data: Prepared, protocol: Protocol) -> np.ndarray:
+    """Count each item's training events: `(V,)` int64."""
+    sequences = data.sequences()
+    return np.bincount(sequences.items[training_events(data, protocol)[0]], minlength=sequences.vocab_size)
