@@ -1,0 +1,168 @@
+"""The documents: every command in them runs, every link leads somewhere, every method is listed."""
+
+import importlib.util
+import random
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from documents import REAL, TOP, Document, commands, documents, smoke
+from userrep import console
+from userrep.cli import main
+from userrep.files import read_yaml
+
+COMPOSING = ("download", "preprocess", "pretrain", "transfer", "prune", "baseline", "import")
+IDS = [document.name for document in documents()]
+HOURS = ("docs/results.md", "docs/performance.md")  # in full by `make results` and `make bench`
+
+
+@pytest.fixture(scope="session")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the quickstart was typed as far as `runs/base`, on generated data."""
+    folder = tmp_path_factory.mktemp("begun")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        succeed(["preprocess", "dataset=synthetic"], "begun")
+        succeed(["pretrain", "dataset=synthetic", "trainer.epochs=1", "--run", "runs/base"], "begun")
+    return folder
+
+
+def succeed(words: list[str], where: str) -> None:
+    """Run a command line in this process."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    console.use_json(False)
+    assert not ended.value.code, f"{where}: userrep {' '.join(words)} ended with exit code {ended.value.code}"
+
+
+@pytest.mark.parametrize("document", documents(), ids=IDS)
+def test_every_command_runs(
+    document: Document, begun: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "--run runs/base" not in document.text:
+        shutil.copytree(begun, workplace, dirs_exist_ok=True)
+    write_files_of_a_user(workplace)
+    overlay = install_examples(document, workplace / "own-conf", monkeypatch)
+    for block in document.shells:
+        for program, *words in commands(block, workplace):
+            where = f"{document.name}, block of line {block.line}"
+            if program == "make":
+                assert_targets(words, where)
+            if program != "userrep":
+                continue
+            words = [*words, *overlay] if words and words[0] in COMPOSING and "--config-dir" not in words else words
+            if not block.as_it_stands:
+                dry_run(words, where)
+                words = smoke(words) if words and words[0] in COMPOSING else words
+            succeed(words, where)
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("document", [d for d in documents() if d.name not in HOURS], ids=lambda d: d.name)
+def test_every_command_runs_on_real_data(
+    document: Document, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files_of_a_user(workplace)
+    overlay = install_examples(document, workplace / "own-conf", monkeypatch)
+    if "--run runs/base" not in document.text and "runs/base" in document.text:
+        for words in (["download", "ml-100k"], ["preprocess"], ["pretrain", "--run", "runs/base"]):
+            succeed(words, "the quickstart")
+    for block in document.shells:
+        for program, *words in commands(block, workplace):
+            if program == "userrep" and "cuda" not in words:
+                more = overlay if words and words[0] in COMPOSING and "--config-dir" not in words else []
+                succeed([*words, *more], f"{document.name}, block of line {block.line}")
+
+
+def dry_run(words: list[str], where: str) -> None:
+    """Check the command as it is written, as far as that goes without its data."""
+    if words and words[0] in ("download", "preprocess", "pretrain") and "--dry-run" not in words:
+        succeed([*words, "--dry-run"], where)
+
+
+def assert_targets(words: list[str], where: str) -> None:
+    """Every word of a `make` command but its variables names a target."""
+    targets = re.findall(r"^([a-z][\w-]*):", (TOP / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    unknown = [word for word in words if "=" not in word and word not in targets]
+    assert not unknown, f"{where}: the Makefile has no target {unknown[0]}"
+
+
+def install_examples(document: Document, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Put the files that a document shows where a reader would; return the flags that find its yaml."""
+    for block in document.blocks:
+        if block.file is None:
+            continue
+        if block.language == "python":
+            name = block.file.removesuffix(".py").replace("/", ".")
+            module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader=None))
+            exec(compile(block.text, block.file, "exec"), module.__dict__)
+            monkeypatch.setitem(sys.modules, name, module)
+        elif block.language == "yaml":
+            path = folder / Path(block.file).relative_to("conf")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
+    return ["--config-dir", str(folder)] if folder.exists() else []
+
+
+def write_files_of_a_user(folder: Path) -> None:
+    """Write events.csv and users.csv, the files that the documents say a user has."""
+    rng = random.Random(0)
+    people = [f"user{number}" for number in range(60)]
+    events = [f"{who},item{rng.randrange(30)},{step * 60}" for who in people for step in range(rng.randrange(8, 20))]
+    (folder / "events.csv").write_text("\n".join(["user,item,time", *events]) + "\n", encoding="utf-8")
+    countries = [f"{who},{rng.choice(('DE', 'FR', 'IT'))}" for who in people]
+    (folder / "users.csv").write_text("\n".join(["user,country", *countries]) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("document", documents(), ids=IDS)
+def test_every_link_leads_somewhere(document: Document) -> None:
+    for target in document.links:
+        place, _, anchor = target.partition("#")
+        path = (document.path.parent / place).resolve() if place else document.path
+        assert path.exists(), f"{document.name} links to {target}"
+        if anchor:
+            assert anchor in Document(path).anchors, f"{document.name} links to {target}"
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    seen, waiting = set(), [TOP / "README.md"]
+    while waiting:
+        path = waiting.pop()
+        if path.suffix != ".md" or path in seen:
+            continue
+        seen.add(path)
+        targets = (target.partition("#")[0] for target in Document(path).links)
+        waiting += [(path.parent / target).resolve() for target in targets if target]
+    assert {document.path for document in documents()} <= seen
+
+
+@pytest.mark.parametrize("group", ["method", "model", "objective", "baseline"])
+def test_every_yaml_of_a_group_is_in_a_table(group: str) -> None:
+    """Each stands in a row of the README or of docs/ that links its yaml and its file."""
+    rows = [line for document in documents() for line in document.text.splitlines() if line.startswith("|")]
+    for path in sorted((TOP / "conf" / group).glob("*.yaml")):
+        fitting = [row for row in rows if f"conf/{group}/{path.name})" in row]
+        assert fitting, f"no table lists conf/{group}/{path.name}"
+        module = str(read_yaml(path)["_target_"]).rpartition(".")[0].replace(".", "/") + ".py"
+        assert any(module in row for row in fitting), f"the row of {path.name} does not name {module}"
+
+
+def test_every_method_of_conf_is_in_the_method_table_of_the_readme() -> None:
+    readme = Document(TOP / "README.md").text
+    for path in (TOP / "conf" / "method").glob("*.yaml"):
+        assert f"(conf/method/{path.name})" in readme
+
+
+@pytest.mark.parametrize("document", documents(), ids=IDS)
+def test_no_document_names_a_place_of_one_machine(document: Document) -> None:
+    assert not re.search(r"(?<![\w.])/(?:root|home|work|tmp|Users)/", document.text)
+
+
+def test_real_data_sets_are_those_with_sources() -> None:
+    paths = (TOP / "conf" / "dataset").glob("*.yaml")
+    assert sorted(REAL) == sorted(path.stem for path in paths if read_yaml(path).get("sources"))
