@@ -43,9 +43,13 @@ class MovieLens(Atomic):
 
     def events(self, raw_dir: Path) -> Events:
         found = super().events(raw_dir) if layout_of(raw_dir) == "atomic" else self._official(raw_dir)
-        frame = found.frame.with_columns(_title("item"))
-        titles = frame.select("item").unique().collect()
-        return Events(frame, _binned(found.users, raw_dir), titles.select("item", text="item"))
+        frame = found.frame.collect()
+        titles = frame["item"].unique()
+        clean = titles.str.replace_all(r"\s+", " ").str.strip_chars()
+        if not clean.equals(titles):
+            frame = frame.with_columns(pl.col("item").replace_strict(titles, clean))
+        texts = pl.DataFrame({"item": clean, "text": clean}).unique()
+        return Events(frame.lazy(), _binned(found.users, raw_dir), texts)
 
     def _official(self, raw_dir: Path) -> Events:
         files = next((known for known in OFFICIAL if (raw_dir / known.events).exists()), None)
@@ -75,10 +79,6 @@ def _refuse_untitled(events: pl.DataFrame, path: Path, items: Path) -> None:
     if not untitled.is_empty():
         line, film = untitled["line"][0], untitled["film"][0]
         raise DataError(f"{path}, line {line}: film {film!r} is not in {items.name}", AGAIN)
-
-
-def _title(column: str) -> pl.Expr:
-    return pl.col(column).str.replace_all(r"\s+", " ").str.strip_chars()
 
 
 def _binned(users: pl.DataFrame, raw_dir: Path) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import polars as pl
 
 from userrep import console
 from userrep.errors import DataError
-from userrep.files import write_json
+from userrep.files import read_json, write_json
 from userrep.sequences.split import TEST, Split
 from userrep.sequences.store import Prepared, Sequences
 from userrep.sequences.vocab import RESERVED, before_last_two
@@ -55,6 +55,11 @@ def show_audit(findings: list[Finding]) -> None:
 def write_audit(folder: Path, findings: list[Finding]) -> None:
     """Save the findings as audit.json."""
     write_json(folder / "audit.json", [asdict(finding) for finding in findings])
+
+
+def read_audit(folder: Path) -> list[Finding]:
+    """Read the findings saved in a prepared folder."""
+    return [Finding(**finding) for finding in read_json(folder / "audit.json")]
 
 
 def _ordered(sequences: Sequences, domain: str) -> Finding:

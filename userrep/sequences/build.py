@@ -94,13 +94,11 @@ def _coded(frame: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series) -> pl.
 
 def _merge_duplicates(events: pl.DataFrame, repeats: str) -> pl.DataFrame:
     """Keep the first of equal events: of one user and item, and of one time too where repeats are meant."""
+    domains, items = events.select(pl.col("domain").max() + 1, pl.col("item").max() + 1).row(0)
+    meeting = (pl.col("user") * domains + pl.col("domain")) * items + pl.col("item")  # one number, quicker than three
     if repeats == "merge":
-        return events.unique(["user", "domain", "item"], keep="first", maintain_order=True)
-    copy = events.select("user", "domain", "item", "time").is_duplicated() & events["time"].is_not_null()
-    if not copy.any():
-        return events
-    first = pl.col("row") == pl.col("row").min().over("user", "domain", "item", "time")
-    return events.filter(~copy | events.select(first).to_series())
+        return events.filter(meeting.is_first_distinct())
+    return events.filter(pl.struct(meeting.alias("meeting"), "time").is_first_distinct() | pl.col("time").is_null())
 
 
 def _keep_dense(events: pl.DataFrame, min_user: int, min_item: int) -> pl.DataFrame:

@@ -67,9 +67,10 @@ def _refuse_empty_ids(frame: pl.DataFrame, name: str) -> None:
 
 def _refuse_odd_domains(frame: pl.DataFrame, name: str) -> None:
     """A domain names a folder."""
-    odd = frame.filter(~pl.col("domain").str.contains(r"^\w[\w.-]*$"))
-    if not odd.is_empty():
-        raise DataError(f"{name}: {odd['domain'][0]!r} is no name of a domain", "use letters, digits, '-', '_' and '.'")
+    domains = frame["domain"].unique()
+    odd = domains.filter(~domains.str.contains(r"^\w[\w.-]*$"))
+    if len(odd):
+        raise DataError(f"{name}: {odd[0]!r} is no name of a domain", "use letters, digits, '-', '_' and '.'")
 
 
 def _refuse_partial_times(frame: pl.DataFrame, name: str) -> None:

@@ -8,8 +8,9 @@ from userrep.build import build
 from userrep.config import compose
 from userrep.datasets.dataset import Dataset
 from userrep.datasets.raw import raw_path
-from userrep.sequences.audit import audit, show_audit
-from userrep.sequences.card import make_card, show_card
+from userrep.files import read_json
+from userrep.sequences.audit import read_audit, show_audit
+from userrep.sequences.card import show_card
 from userrep.sequences.prepare import is_current, prepare
 from userrep.sequences.store import Prepared, prepared_path
 from userrep.stages.request import Request
@@ -37,8 +38,8 @@ def run(request: Request) -> dict[str, Any]:
     else:
         prepared = prepare(dataset, node, raw_dir, path, split_file)
         console.note(f"{dataset.name} is prepared in {path}")
-    show_card(make_card(prepared))
-    show_audit(audit(prepared))
+    show_card(read_json(path / "card.json"))
+    show_audit(read_audit(path))
     return _answer(dataset.name, path, prepared)
 
 
