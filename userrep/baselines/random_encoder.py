@@ -28,22 +28,29 @@ class RandomEncoder(Probe):
         strengths: Sequence[float] = STRENGTHS,
     ) -> None:
         super().__init__(("states",), strengths)
-        self.shape = {"width": width, "dilations": list(dilations), "kernel_size": kernel_size}
+        self.width, self.dilations, self.kernel_size = width, list(dilations), kernel_size
         self.final_norm = final_norm
 
     def features(self, kind: str, data: Prepared, protocol: Protocol, seed: int) -> Features:
-        with torch.random.fork_rng(devices=[]):  # the weights come from the seed, the caller's stream stays
+        rows, offsets = np.arange(data.num_users), data.sequences().offsets
+        everyone = Cases(rows, offsets[1:], np.zeros_like(rows))
+        with torch.inference_mode():
+            encoder = self._encoder(data, protocol, seed)
+            vectors = encode_users(encoder, data, everyone, protocol.history).double().numpy()  # (U, P * D)
+        standard = standardiser(vectors[seen_users(data, protocol)])(vectors)
+        return lambda cases: standard[cases.rows]
+
+    def _encoder(self, data: Prepared, protocol: Protocol, seed: int) -> NextItNet:
+        """Draw the weights from the seed and leave the caller's stream of random numbers alone."""
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder = NextItNet(
-                vocab_size=data.sequences().vocab_size, dropout=0.0, final_norm=self.final_norm, **self.shape
+                vocab_size=data.sequences().vocab_size,
+                width=self.width,
+                dilations=self.dilations,
+                kernel_size=self.kernel_size,
+                dropout=0.0,
+                final_norm=self.final_norm,
             )
             set_readout(encoder, protocol.readout)
-        encoder.eval()
-
-        def vectors(cases: Cases) -> np.ndarray:
-            with torch.inference_mode():
-                return encode_users(encoder, data, cases, protocol.history).double().numpy()  # (N, P * D)
-
-        rows, offsets = np.flatnonzero(seen_users(data, protocol)), data.sequences().offsets
-        standardise = standardiser(vectors(Cases(rows, offsets[rows + 1], np.zeros_like(rows))))
-        return lambda cases: standardise(vectors(cases))
+        return encoder.eval()
