@@ -11,7 +11,7 @@ from userrep.sequences.split import ROLES, Split
 from userrep.sequences.splits import SCHEMA, Runs, Timeline, from_runs, hashed
 
 REQUIRED = ("split", "fold", "user", "position", "role")
-FORMAT_HINT = "see the splits.parquet of a prepared data set, and docs/formats.md"
+FORMAT_HINT = "see the splits.parquet of a prepared data set, and docs/data.md"
 
 
 def import_splits(path: Path, user_ids: list[str], domains: Mapping[str, Timeline]) -> list[Split]:
