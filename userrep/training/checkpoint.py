@@ -35,7 +35,7 @@ def save(path: Path, position: Position, modules: dict[str, torch.nn.Module], st
         "state": state,
         "rng": torch.get_rng_state(),
         "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a plain string: its own class may not be read back
     }
     with replacing(path) as partial:
         torch.save(content, partial)
@@ -46,7 +46,8 @@ def load(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise DataError(f"checkpoint {path} cannot be read: {error}", "start the run over with --fresh") from error
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"checkpoint {path} cannot be read: {cause}", "start the run over with --fresh") from error
 
 
 def restore(content: dict[str, Any], modules: dict[str, torch.nn.Module]) -> None:

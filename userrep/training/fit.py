@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from userrep.errors import DivergedError, Interrupted
+from userrep.errors import ConfigError, DivergedError, Interrupted, suggest
 from userrep.methods.method import Phase
 from userrep.methods.surgery import train_only
 from userrep.models.encoder import Encoder
@@ -173,6 +173,11 @@ class _Loop:
         job.encoder.eval()
         job.objective.eval()
         metrics = job.objective.evaluate(job.encoder, job.data, job.protocol, "valid", job.users).metrics()
+        if job.objective.metric not in metrics:
+            raise ConfigError(
+                f"task {job.objective.task_name} has no metric '{job.objective.metric}'",
+                suggest(job.objective.metric, metrics),
+            )
         value = metrics[job.objective.metric]
         sign = 1 if job.objective.maximise else -1
         better = position.best is None or sign * value > sign * position.best
