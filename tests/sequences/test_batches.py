@@ -95,9 +95,7 @@ def test_a_window_holds_consecutive_events_of_its_own_user_behind_its_padding(
     feed = toy.windows(length, batch_size)
     for index in feed.order(generator()):
         batch = feed.batch(index)
-        for items, targets, row in zip(
-            batch.items.tolist(), batch.targets.tolist(), batch.rows.tolist(), strict=True
-        ):
+        for items, targets, row in zip(batch.items.tolist(), batch.targets.tolist(), batch.rows.tolist(), strict=True):
             assert [item == PAD for item in items] == [target == PAD for target in targets]
             real = [item for item in items if item != PAD]
             assert items == [PAD] * (len(items) - len(real)) + real
@@ -143,9 +141,7 @@ def test_each_case_is_fed_once_an_epoch_with_its_newest_items_and_its_target(
     feed, seen = toy.histories(length, batch_size), []
     for index in feed.order(generator()):
         batch = feed.batch(index)
-        for items, target, row in zip(
-            batch.items.tolist(), batch.targets.tolist(), batch.rows.tolist(), strict=True
-        ):
+        for items, target, row in zip(batch.items.tolist(), batch.targets.tolist(), batch.rows.tolist(), strict=True):
             own = toy.items[toy.offsets[row] : toy.offsets[row + 1]].tolist()[-length:]
             assert items == [PAD] * (len(items) - len(own)) + own
             assert target == row % 3
