@@ -146,3 +146,18 @@ def test_an_unknown_label_lists_those_there_are(prepared: Prepared) -> None:
 def test_no_labelled_training_user_is_said_plainly(prepared: Prepared) -> None:
     with pytest.raises(DataError, match="no training user"):
         Classify("gender").feed(prepared, PROTOCOL, ~everybody(prepared), 16, 32)
+
+
+@pytest.mark.parametrize("updates", [1, 3, 30])
+def test_a_head_trained_for_few_updates_serves_vectors_on_the_scale_it_was_trained_on(
+    prepared: Prepared, updates: int
+) -> None:
+    encoder, objective = encoder_for(prepared), Classify("gender")
+    objective.setup(encoder, prepared)
+    users = 5 + 3 * torch.randn(400, encoder.width, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        objective.train()
+        for _ in range(updates):
+            objective.standardise(users)
+        served = objective.eval().standardise(users)
+    torch.testing.assert_close(served, (users - users.mean(0)) / users.std(0), rtol=0, atol=0.01)

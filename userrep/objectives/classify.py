@@ -19,14 +19,21 @@ from userrep.sequences.store import Prepared
 
 
 class OverUsers(nn.BatchNorm1d):
-    """Standardise each channel over the users of a batch; a batch of one reads the running statistics."""
+    """Standardise each channel over the users of a batch; a batch of one reads the running statistics.
+
+    The first batches are averaged alike, so that a head trained for few updates is served on the scale it learnt on.
+    """
 
     def __init__(self, user_width: int, part_width: int) -> None:
-        super().__init__(user_width, affine=False, momentum=0.1)
+        super().__init__(user_width, affine=False)
 
     def forward(self, user: Tensor) -> Tensor:
-        if self.training and len(user) == 1:
+        if not self.training:
+            return super().forward(user)
+        if len(user) == 1:
             return F.batch_norm(user, self.running_mean, self.running_var, eps=self.eps)
+        assert self.num_batches_tracked is not None
+        self.momentum = max(0.1, 1 / (1 + int(self.num_batches_tracked)))
         return super().forward(user)
 
 
