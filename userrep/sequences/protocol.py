@@ -36,6 +36,10 @@ class Protocol(Component):
                 f"protocol.pretrain_users is '{self.pretrain_users}'", f"choose from {', '.join(PRETRAIN_USERS)}"
             )
 
+    def fold_of(self, part: str) -> int:
+        """Return the fold of `events` or `users`: users are divided in folds, events are cut in one way."""
+        return self.fold if part == "users" else 0
+
     def hash(self, data_hash: str, split_hash: str, task: str) -> str:
         """Name the conditions of a result; only the fold may differ between numbers that are compared."""
         shared = {key: value for key, value in asdict(self).items() if key != "fold"}

@@ -54,7 +54,7 @@ def validation_metrics(record: dict[str, Any]) -> dict[str, float]:
 
 def conditions(data: Prepared, protocol: Protocol, parts: tuple[str, ...], task: str) -> dict[str, Any]:
     """Return what makes a run's numbers comparable: data, splits and the protocol's hash."""
-    splits = {part: data.split(getattr(protocol, part), protocol.fold) for part in parts}
+    splits = {part: data.split(getattr(protocol, part), protocol.fold_of(part)) for part in parts}
     names = "+".join(sorted(split.hash for split in splits.values()))
     return {
         "data": {"name": data.name, "hash": data.hash},
