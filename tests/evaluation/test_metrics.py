@@ -8,7 +8,7 @@ from made_results import some_classification, some_ranking
 
 from userrep.errors import DataError
 from userrep.evaluation import metrics
-from userrep.evaluation.results import RankingResult, read_result
+from userrep.evaluation.results import ClassificationResult, RankingResult, joined, read_result
 
 
 def test_rank_counts_half_of_the_ties() -> None:
@@ -72,6 +72,29 @@ def test_auc_equals_a_naive_loop_over_pairs_with_ties() -> None:
     positive, scores = rng.random(60) < 0.4, rng.integers(0, 6, 60).astype(float)
     pairs = [(a > b) + (a == b) / 2 for a in scores[positive] for b in scores[~positive]]
     assert metrics.auc(positive, scores) == pytest.approx(np.mean(pairs))
+
+
+def test_auc_compares_within_a_fold_since_scores_of_several_models_share_no_scale() -> None:
+    rng = np.random.default_rng(8)
+    parts = [some_classification(users=40, classes=2, seed=seed) for seed in range(3)]
+    whole = joined(parts)
+    pairs = [
+        (a > b) + (a == b) / 2
+        for part in parts
+        for a in part.probabilities[part.labels == 1, 1]
+        for b in part.probabilities[part.labels == 0, 1]
+    ]
+    assert whole.metrics()["auc"] == pytest.approx(np.mean(pairs))
+    order = rng.permutation(len(whole))
+    assert whole.subset(order).metrics()["auc"] == pytest.approx(np.mean(pairs))
+
+
+def test_class_shares_alone_have_an_auc_of_one_half_over_folds() -> None:
+    labels = np.array([1, 1, 1, 0, 0, 0, 0, 1])
+    shares = np.repeat([[0.75, 0.25], [0.25, 0.75]], 4, axis=0)  # learned from the other fold each
+    users = np.arange(8)
+    folds = [ClassificationResult(users[at], labels[at], shares[at], ("a", "b")) for at in (users < 4, users > 3)]
+    assert joined(folds).metrics()["auc"] == 0.5
 
 
 def test_auc_of_one_kind_of_case_is_no_number() -> None:

@@ -27,13 +27,18 @@ class Trial:
 
 
 class Baseline(Component, ABC):
-    """A predictor without pre-training; `trials` holds what was tried, `chosen` what was best on validation."""
+    """A predictor without pre-training.
+
+    After `fit_predict`, `trials` holds what was tried, `chosen` the trial that was best on validation and `validated`
+    its result there.
+    """
 
     kind: ClassVar[str]
 
     def __init__(self) -> None:
         self.trials: list[Trial] = []
         self.chosen: Trial | None = None
+        self.validated: Result | None = None
 
     @abstractmethod
     def candidates(self) -> list[Settings]:
@@ -61,8 +66,8 @@ class Baseline(Component, ABC):
         self.trials = [Trial(settings, result.metrics()) for settings, result in found]
         sign = 1 if task.maximise else -1
         best = max(range(len(found)), key=lambda index: sign * self.trials[index].metrics[task.metric])
-        self.chosen = self.trials[best]
-        return found[best][1] if role == "valid" else predict(self.chosen.settings, role)
+        self.chosen, self.validated = self.trials[best], found[best][1]
+        return self.validated if role == "valid" else predict(self.chosen.settings, role)
 
 
 def seen_users(data: Prepared, protocol: Protocol) -> np.ndarray:

@@ -55,19 +55,30 @@ def macro_f1(
     return float(found[0]) if weights is None else found
 
 
-def auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float | np.ndarray:
-    """Return the chance that a positive case scores above a negative one, ties counting half.
+def auc(
+    positive: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None, folds: np.ndarray | None = None
+) -> float | np.ndarray:
+    """Return the chance that a positive case scores above a negative one of its fold, ties counting half.
 
-    `positive (N,)` bool, `scores (N,)`; NaN where all cases are of one kind.
+    `positive (N,)` bool, `scores (N,)`, `folds (N,)` where several models scored the cases: their scores are not
+    on one scale, and a fold rich in positives leaves its model few to learn from, so that pooled pairs mislead
+    (class shares alone would score below a half). NaN where no fold has both kinds.
     """
     sample = np.ones((1, len(scores))) if weights is None else weights
+    wins, pairs = np.zeros(len(sample)), np.zeros(len(sample))
+    for fold in [slice(None)] if folds is None else [folds == name for name in np.unique(folds)]:
+        won, paired = _pairs_won(positive[fold], scores[fold], sample[:, fold])
+        wins, pairs = wins + won, pairs + paired
+    found = np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    return float(found[0]) if weights is None else found
+
+
+def _pairs_won(positive: np.ndarray, scores: np.ndarray, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Count pairs of a positive and a negative case that the positive wins, and all of them: `(R,)` each."""
     order = np.argsort(scores, kind="stable")
     ordered = scores[order]
     begins = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # of each group of equal scores
     above = np.add.reduceat(sample[:, order] * positive[order], begins, axis=1)  # (R, G)
     below = np.add.reduceat(sample[:, order] * ~positive[order], begins, axis=1)
     lower = np.cumsum(below, axis=1) - below / 2
-    pairs = above.sum(axis=1) * below.sum(axis=1)
-    wins = (above * lower).sum(axis=1)
-    found = np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
-    return float(found[0]) if weights is None else found
+    return (above * lower).sum(axis=1), above.sum(axis=1) * below.sum(axis=1)

@@ -1,7 +1,7 @@
 """What an evaluation found, user by user, from which every metric, interval and comparison is made."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
@@ -125,12 +125,16 @@ def _ranked(rank: np.ndarray) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class ClassificationResult(Result):
-    """Each user's label `(N,)` as a class code, and the probabilities `(N, K)` fp64 of all `classes`."""
+    """Each user's label `(N,)` as a class code, and the probabilities `(N, K)` fp64 of all `classes`.
+
+    `folds (N,)` tells which model made a row where `joined` pooled several; AUC compares within a fold.
+    """
 
     kind: ClassVar[str] = "classification"
     labels: np.ndarray
     probabilities: np.ndarray
     classes: tuple[str, ...]
+    folds: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -147,7 +151,7 @@ class ClassificationResult(Result):
     def pooled(self, weights: np.ndarray | None) -> dict[str, float | np.ndarray]:
         found = {"macro_f1": metrics.macro_f1(self.labels, self.predicted, len(self.classes), weights)}
         if len(self.classes) == 2:
-            found["auc"] = metrics.auc(self.labels == 1, self.probabilities[:, 1], weights)
+            found["auc"] = metrics.auc(self.labels == 1, self.probabilities[:, 1], weights, self.folds)
         return found
 
     def table(self) -> dict[str, np.ndarray]:
@@ -161,6 +165,16 @@ class ClassificationResult(Result):
         probabilities = np.stack([np.asarray(table[name]) for name in columns], axis=1)  # (N, K)
         classes = tuple(name.removeprefix(PROBABILITY) for name in columns)
         return cls(users, np.asarray(table["label"]), probabilities, classes)
+
+
+def joined(results: Sequence[Result]) -> Result:
+    """Return the cases of several results of one kind, those of as many folds, as one."""
+    first = results[0]
+    names = [field.name for field in fields(first) if isinstance(getattr(first, field.name), np.ndarray)]
+    arrays = {name: np.concatenate([getattr(one, name) for one in results]) for name in names}
+    if isinstance(first, ClassificationResult):
+        arrays["folds"] = np.repeat(np.arange(len(results)), [len(one) for one in results])
+    return replace(first, **arrays)
 
 
 def read_result(users: np.ndarray, table: Mapping[str, np.ndarray]) -> Result:

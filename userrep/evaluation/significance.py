@@ -7,6 +7,7 @@ that what makes a user easy or a seed lucky cancels in a difference. One seed's 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,8 @@ from userrep.evaluation.results import Result
 DRAWS = 2_000
 POWERED = 1.959964 + 0.841621  # standard errors that are found at 5 % two-sided with 80 % power
 
-Arm = Mapping[int, Result]  # seed -> result; users are numbered alike in all arms
+Seed = Any  # what a replicate is called: a seed, or a seed and more
+Arm = Mapping[Seed, Result]  # users are numbered alike in all arms
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Paired:
     """
 
     arms: list[list[Result]]
-    seeds: list[int]
+    seeds: list[Seed]
     users: list[np.ndarray]
     left_out: int  # users of some arm that another arm lacks
 
@@ -62,7 +64,7 @@ def pair(arms: Sequence[Arm]) -> Paired:
         DataError: the arms share no user.
     """
     several = [set(arm) for arm in arms if len(arm) > 1]
-    seeds = sorted(set.intersection(*several)) if several else [0]
+    seeds: list[Seed] = sorted(set.intersection(*several), key=str) if several else [0]
     if not seeds:
         raise UsageError("these runs share no seed", "compare runs of the same seeds")
     cells = [[_of_seed(arm, seed) for seed in seeds] for arm in arms]
@@ -76,7 +78,7 @@ def pair(arms: Sequence[Arm]) -> Paired:
     return Paired(kept, seeds, shared, left_out)
 
 
-def _of_seed(arm: Arm, seed: int) -> Result:
+def _of_seed(arm: Arm, seed: Seed) -> Result:
     return next(iter(arm.values())) if len(arm) == 1 else arm[seed]
 
 
@@ -130,6 +132,13 @@ def holm(p: Sequence[float]) -> list[float]:
     corrected = np.empty(len(p))
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(scaled)) if len(p) else []
     return corrected.tolist()
+
+
+def margin_of(metric: str, reference: float) -> float | None:
+    """Return what still counts as good: a point of accuracy, a twentieth of the reference's NDCG; else None."""
+    if metric == "accuracy":
+        return 0.01
+    return 0.05 * reference if metric.startswith("ndcg@") else None
 
 
 def verdict(interval: Interval, margin: float) -> str:

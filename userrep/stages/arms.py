@@ -1,0 +1,124 @@
+"""The arms of a comparison: runs that differ in nothing but seed and fold belong to one arm."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from userrep.errors import DataError, UsageError
+from userrep.evaluation.per_user import read_per_user
+from userrep.evaluation.results import Result, joined
+from userrep.files import digest
+from userrep.run import Run, open_run
+from userrep.stages.report import FILES
+
+Replicate = tuple[int, int]  # seed, and fold where every fold tests the same users
+
+CHOICES = ("baseline", "method", "model", "objective")
+SHOWN = 3  # differing keys in a name
+
+
+@dataclass
+class Arm:
+    """One way of making a model, run for several seeds and folds; folds that divide the users are pooled."""
+
+    config: dict[str, Any]
+    name: str
+    runs: list[Run] = field(default_factory=list)
+    results: dict[Replicate, list[Result]] = field(default_factory=dict)
+
+    @cached_property
+    def pooled(self) -> dict[Replicate, Result]:
+        """Return one result a replicate.
+
+        Raises:
+            UsageError: two runs test the same users with the same seed.
+        """
+        found = {key: joined(parts) for key, parts in sorted(self.results.items())}
+        for (seed, _), result in found.items():
+            parts = sum(len(np.unique(part.users)) for part in self.results[seed, _])
+            if parts != len(np.unique(result.users)):
+                raise UsageError(f"two runs of {self.name} with seed {seed} test the same users", "name each run once")
+        return found
+
+    def mean(self, key: str) -> float | None:
+        """Average a number that runs recorded of themselves; None where one did not."""
+        values = [run.record.get(key) for run in self.runs]
+        return None if None in values else float(np.mean(values))  # type: ignore[arg-type]
+
+
+def group(runs: Sequence[Run]) -> list[Arm]:
+    """Sort evaluated runs into arms, in the order given.
+
+    Raises:
+        UsageError: a run is unfinished or was not evaluated on test.
+        DataError: its per-user table cannot be read.
+    """
+    results = read_per_user([_table(run) for run in runs])
+    if len({result.kind for result in results}) > 1:
+        raise UsageError("these runs are of unlike kinds of task", "compare runs of one task")
+    arms: dict[str, Arm] = {}
+    for run, result in zip(runs, results, strict=True):
+        config = lineage(run)
+        arm = arms.setdefault(digest(config), Arm(config, _name(run)))
+        arm.runs.append(run)
+        arm.results.setdefault(_replicate(run), []).append(result)
+    _tell_apart(list(arms.values()))
+    return list(arms.values())
+
+
+def _table(run: Run) -> Any:
+    path = run.path / FILES["test"][1]
+    if not run.finished or not path.is_file():
+        raise UsageError(f"{run.path} was not evaluated", f"userrep evaluate {run.path}")
+    return path
+
+
+def _replicate(run: Run) -> Replicate:
+    fold = (run.config.get("protocol") or {}).get("fold", 0)
+    divides = "users" in run.record.get("splits", {})
+    return int(run.config.get("seed", 0)), 0 if divides else int(fold)
+
+
+def lineage(run: Run) -> dict[str, Any]:
+    """Return what made a run, its ancestors' configs included, less seeds, folds and names of files."""
+    config = {key: value for key, value in run.config.items() if key not in ("seed", "choices", "dataset")}
+    if config.get("protocol"):
+        config["protocol"] = {key: value for key, value in config["protocol"].items() if key != "fold"}
+    recorded = run.record.get("parent")
+    if recorded:
+        path = os.path.normpath(run.path / recorded["path"])
+        try:
+            config["base"] = lineage(open_run(path))
+        except (UsageError, DataError):  # moved away: its weights stand for it
+            config["base"] = recorded["weights_hash"]
+    return {"verb": run.verb, **config}
+
+
+def _name(run: Run) -> str:
+    chosen = run.config.get("choices") or {}
+    names = [chosen[group] for group in CHOICES if chosen.get(group)]
+    return " ".join([run.verb, *names])
+
+
+def _tell_apart(arms: list[Arm]) -> None:
+    """Add to arms of one name the keys in which they differ, a number where that is too many."""
+    for name in {arm.name for arm in arms}:
+        alike = [arm for arm in arms if arm.name == name]
+        if len(alike) == 1:
+            continue
+        flat = [_dotted(arm.config) for arm in alike]
+        keys = sorted({key for one in flat for key in one if len({repr(other.get(key)) for other in flat}) > 1})
+        for index, (arm, one) in enumerate(zip(alike, flat, strict=True)):
+            shown = " ".join(f"{key}={one.get(key)}" for key in keys)
+            arm.name = f"{name} {shown}" if len(keys) <= SHOWN else f"{name} #{index + 1}"
+
+
+def _dotted(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

@@ -1,0 +1,72 @@
+"""`userrep evaluate`: measure runs on test or validation cases, and keep what was found in each run."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from userrep import console
+from userrep.build import build
+from userrep.errors import UsageError
+from userrep.files import replacing
+from userrep.run import Run, open_run
+from userrep.sequences.store import open_prepared
+from userrep.stages.report import FILES, make_report, read_report, save_report, show_report
+from userrep.stages.request import Request
+
+VERB = "evaluate"
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Evaluate the runs of `extra["runs"]` on `extra["split"]`: test (the default) or valid.
+
+    What a run has been evaluated on already is shown again, unless `--fresh`. `extra["export"]` names a folder
+    for copies; with several runs each gets a folder of its own name in it.
+
+    Raises:
+        UsageError: a path is no run, or the run is not finished.
+    """
+    split, export = request.extra.get("split") or "test", request.extra.get("export")
+    runs = [open_run(path) for path in request.extra["runs"]]
+    answers = []
+    for found in runs:
+        report = evaluate_run(found, split, request)
+        show_report(found.path, report)
+        if export is not None:
+            _export(found, split, Path(export) if len(runs) == 1 else Path(export) / found.path.name)
+        kept = {key: report[key] for key in ("split", "users", "metrics", "intervals", "slices")}
+        answers.append({"run": str(found.path), **kept})
+    return answers[0] if len(answers) == 1 else {"run": None, "split": split, "runs": answers}
+
+
+def evaluate_run(source: Run, split: str, request: Request) -> dict[str, Any]:
+    """Return the report of a run, from its folder where it is there."""
+    if not source.finished:
+        raise UsageError(f"{source.path} is not finished", "give the command that made it again: it goes on")
+    kept = read_report(source, split)
+    if kept is not None and not (request.fresh and source.verb != "baseline"):
+        console.note(f"{source.path} was evaluated before; --fresh evaluates it again")
+        return kept
+    if source.verb == "baseline":
+        raise UsageError(f"{source.path} lost its results", "make it again: userrep baseline ... --fresh")
+    return _measure(source, split, request)
+
+
+def _measure(source: Run, split: str, request: Request) -> dict[str, Any]:
+    from userrep.stages.restore import restore
+    from userrep.stages.training import choose_device
+
+    data = open_prepared(request.data_dir, source.config["dataset"])
+    encoder, objective = restore(source, data, choose_device(request.device))
+    protocol = build(source.config["protocol"], at="protocol")
+    result = objective.evaluate(encoder, data, protocol, split)
+    ends = objective.cases(data, protocol, split).ends
+    report = make_report(result, ends, data, protocol, split, source.weights_hash)
+    save_report(source, report, result, data)
+    return report
+
+
+def _export(source: Run, split: str, folder: Path) -> None:
+    for name in FILES[split]:
+        with replacing(folder / name) as temporary:
+            shutil.copyfile(source.path / name, temporary)
+    console.note(f"copied to {folder}: {', '.join(FILES[split])}")

@@ -1,0 +1,76 @@
+"""The report of a result: metrics, intervals and slices, kept in the run and shown."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from userrep import console
+from userrep.baselines.baseline import item_counts
+from userrep.evaluation.intervals import bootstrap
+from userrep.evaluation.per_user import write_per_user
+from userrep.evaluation.results import RankingResult, Result
+from userrep.evaluation.slices import Slice, slices
+from userrep.files import read_json, write_json
+from userrep.run import Run
+from userrep.sequences.protocol import Protocol
+from userrep.sequences.store import Prepared
+
+FILES = {
+    "test": ("metrics.json", "per_user.parquet"),
+    "valid": ("metrics-valid.json", "per_user-valid.parquet"),
+}
+
+Report = dict[str, Any]
+
+
+def make_report(
+    result: Result, ends: np.ndarray, data: Prepared, protocol: Protocol, split: str, weights_hash: str | None
+) -> Report:
+    """Measure a result; `ends (N,)` are where its cases' histories end in the events of the data set."""
+    return {
+        "split": split,
+        "users": len(np.unique(result.users)),
+        "metrics": result.metrics(),
+        "intervals": bootstrap(result),
+        "slices": [piece.record() for piece in _slices(result, ends, data, protocol)],
+        "weights_hash": weights_hash,
+    }
+
+
+def _slices(result: Result, ends: np.ndarray, data: Prepared, protocol: Protocol) -> list[Slice]:
+    found = slices(result, "history", ends - data.sequences().offsets[result.users])
+    if isinstance(result, RankingResult):
+        found += slices(result, "popularity", item_counts(data, protocol)[result.targets])
+    return found
+
+
+def save_report(run: Run, report: Report, result: Result, data: Prepared) -> None:
+    """Keep the report and the per-user table in the run; a look at test users is recorded beside them."""
+    metrics, per_user = (run.path / name for name in FILES[report["split"]])
+    write_per_user(per_user, result, data.user_ids)
+    if report["split"] == "test":
+        run.add_reading(split="test", weights_hash=report["weights_hash"], metrics=report["metrics"])
+    write_json(metrics, report)
+
+
+def read_report(run: Run, split: str) -> Report | None:
+    """Return the report of this split that the run holds, if it is whole and of the run's own weights."""
+    paths = [run.path / name for name in FILES[split]]
+    if not all(path.is_file() for path in paths):
+        return None
+    report: Report = read_json(paths[0])
+    return report if report["weights_hash"] == run.weights_hash else None
+
+
+def show_report(path: Path, report: Report) -> None:
+    """Print the metrics with their intervals, then the first metric by slices."""
+    rows = []
+    for name, value in report["metrics"].items():
+        low, high = report["intervals"][name]
+        rows.append([name, value, low, high])
+    console.note(f"evaluated: {path}")
+    console.table(f"{report['users']:,} {report['split']} users", ["metric", "value", "95 % from", "to"], rows)
+    headline = "ndcg@10" if "ndcg@10" in report["metrics"] else "accuracy"
+    pieces = [[p["by"], p["low"], p["high"], p["cases"], p["metrics"][headline]] for p in report["slices"]]
+    console.table(f"{headline} by slice", ["slice", "from", "to", "cases", headline], pieces)
