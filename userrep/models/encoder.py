@@ -87,4 +87,5 @@ class Encoder(nn.Module, Component):
 
     def _keep(self, items: Tensor) -> Tensor:
         """Return 1 at real positions and 0 at padding, `(B, T, 1)`, in the dtype of the states."""
-        return items.ne(PAD).unsqueeze(-1).to(self.stem.vectors().dtype)
+        dtype = next(self.parameters()).dtype  # asking `item_vectors` could make the whole table
+        return items.ne(PAD).unsqueeze(-1).to(dtype)
