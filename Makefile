@@ -11,7 +11,7 @@ BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.userrep-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint type clean
+.PHONY: help install demo test test-slow bench lint type clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ test: lint type ## lint, types and the quick tests
 
 test-slow: $(READY) ## every test, the slow ones and those that download included
 	$(BIN)/python -m pytest -n $(WORKERS) -m "" --timeout 1800
+
+bench: $(READY) ## our way against the plain way, in pairs, with ratios and peaks of memory (some minutes)
+	$(BIN)/python -m bench
 
 lint: $(READY) ## check style
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""Benchmarks: this package against the plain way of doing the same, in pairs, in one process."""

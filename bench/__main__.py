@@ -1,0 +1,181 @@
+"""`python -m bench`: run the benchmarks, print a table, write a JSON file."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from bench import batches, evaluation, preparation, training
+from bench.case import Case
+from bench.pairs import can_measure_memory, peak_memory, take_turns
+from bench.workspace import FULL, QUICK, Data
+from userrep import console
+from userrep.files import write_json
+from userrep.run import provenance
+
+GROUPS = (preparation, batches, training, evaluation)
+TOP = Path(__file__).resolve().parent
+LIMIT = 1024  # MiB above the weights that an evaluation may take
+SIDES = ("ours", "plain")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks that were asked for; return the exit code."""
+    asked = _parse(arguments)
+    sizes = QUICK if asked.quick else FULL
+    if asked.child:
+        name, side, folder = asked.child
+        print(json.dumps(_peak_here(name, side, Path(folder), asked.quick)))
+        return 0
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="userrep-bench-") as folder:
+        results = []
+        for size in sizes:
+            data = Data(size, Path(folder) / str(size.items))
+            chosen = [case for case in _cases(data) if asked.only in case.name]
+            if chosen:
+                data.make()
+            for case in chosen:
+                results.append(_measure(case, data, asked.quick, asked.seconds))
+                console.note(_line(results[-1]))
+    if not results:
+        console.warn(
+            f"no case is called {asked.only!r}; cases are named group/items/detail, such as training step/3700/..."
+        )
+        return 2
+    report = _report(results, time.perf_counter() - began)
+    _show(report)
+    target = asked.out or TOP / "results" / f"{'quick' if asked.quick else _machine_name()}.json"
+    write_json(target, report)
+    console.note(f"written: {target}")
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, in some seconds: the numbers mean nothing")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name holds this text")
+    parser.add_argument("--seconds", type=float, default=6.0, help="how long a case may take turns, about")
+    parser.add_argument("--out", type=Path, help="the JSON file; bench/results/<machine>.json")
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def _cases(data: Data) -> Iterator[Case]:
+    for group in GROUPS:
+        yield from group.cases(data)
+
+
+def _measure(case: Case, data: Data, quick: bool, seconds: float) -> dict[str, Any]:
+    """Take turns in this process, then measure peaks in others."""
+    times = take_turns(case.ours(), case.plain() if case.plain else None, seconds, case.tolerance)
+    result = {
+        "group": case.group,
+        "items": case.items,
+        "detail": case.detail,
+        "ours_seconds": median(times.ours),
+        "plain_seconds": median(times.plain) if times.plain else None,
+        "ratio": times.ratio,
+        "turns": len(times.ours),
+        "same_result": case.tolerance is not None and case.plain is not None,
+        "plain_left_out": case.refusal or None,
+    }
+    alone = case.plain is None
+    if case.memory and data.size.memory and (alone or not quick) and can_measure_memory():
+        for side in SIDES:
+            if getattr(case, side) is not None:
+                result[f"{side}_peak_mib"] = _peak_elsewhere(case, side, data, quick)
+    return result
+
+
+def _peak_elsewhere(case: Case, side: str, data: Data, quick: bool) -> float:
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "--child",
+        case.name,
+        side,
+        str(data.folder),
+        *(["--quick"] if quick else []),
+    ]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TOP.parent), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{case.name}, {side}: {done.stderr[-2000:]}")
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _peak_here(name: str, side: str, folder: Path, quick: bool) -> float:
+    """Set one side of a case up and return the MiB that its work adds: weights and data are there before."""
+    size = next(size for size in (QUICK if quick else FULL) if str(size.items) == folder.name)
+    case = next(case for case in _cases(Data(size, folder)) if case.name == name)
+    work = getattr(case, side)()
+    return peak_memory(work)
+
+
+def _report(results: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    largest = [r for r in results if r["group"] == "evaluation" and r.get("ours_peak_mib")]
+    peak = max((r["ours_peak_mib"] for r in largest), default=None)
+    return {
+        "machine": provenance.machine(),
+        "versions": provenance.versions() | {"pandas": version("pandas")},
+        "commit": provenance.commit(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "seconds": round(seconds, 1),
+        "evaluation_peak_mib": peak,
+        "evaluation_within_limit": None if peak is None else peak < LIMIT,
+        "results": results,
+    }
+
+
+def _line(result: dict[str, Any]) -> str:
+    ratio = "not run" if result["ratio"] is None else f"{result['ratio']:.2f}x"
+    return f"{result['group']}, V={result['items']:,}, {result['detail']}: {ratio}"
+
+
+def _show(report: dict[str, Any]) -> None:
+    machine = report["machine"]
+    title = f"{machine['cpu']}, {machine['threads']} threads, torch {report['versions']['torch']}"
+    columns = ["", "items", "what", "ours s", "plain s", "plain / ours", "ours MiB", "plain MiB"]
+    rows = [
+        [
+            r["group"], r["items"], r["detail"], r["ours_seconds"], r["plain_seconds"],
+            None if r["ratio"] is None else f"{r['ratio']:.1f}x", _mib(r, "ours"), _mib(r, "plain"),
+        ]
+        for r in report["results"]
+    ]  # fmt: skip
+    console.table(title, columns, rows)
+    for r in report["results"]:
+        if r["plain_left_out"]:
+            console.note(f"plain way left out, {r['group']}, V={r['items']:,}, {r['detail']}: {r['plain_left_out']}")
+    if report["evaluation_peak_mib"] is not None:
+        verdict = "within" if report["evaluation_within_limit"] else "ABOVE"
+        console.note(
+            f"evaluation takes {report['evaluation_peak_mib']:,.0f} MiB above the weights: {verdict} {LIMIT:,}"
+        )
+
+
+def _mib(result: dict[str, Any], side: str) -> int | None:
+    peak = result.get(f"{side}_peak_mib")
+    return None if peak is None else round(peak)
+
+
+def _machine_name() -> str:
+    """Name the kind of machine: processor and threads."""
+    cpu = "".join(letter if letter.isalnum() else "-" for letter in provenance.machine()["cpu"].lower()).strip("-")
+    return f"{cpu}-{torch.get_num_threads()}t"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
