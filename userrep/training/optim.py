@@ -17,6 +17,7 @@ def make_optimizer(encoder: nn.Module, objective: nn.Module, trainer: Trainer, v
         "dense": {"params": [], "lr": trainer.lr, "weight_decay": trainer.weight_decay},
         "plain": {"params": [], "lr": trainer.lr, "weight_decay": 0.0},
         "head": {"params": [], "lr": head_lr, "weight_decay": trainer.weight_decay},
+        "head_plain": {"params": [], "lr": head_lr, "weight_decay": 0.0},
     }
     for parameter in encoder.parameters():
         if parameter.requires_grad:
@@ -24,7 +25,7 @@ def make_optimizer(encoder: nn.Module, objective: nn.Module, trainer: Trainer, v
     for parameter in objective.parameters():
         if parameter.requires_grad:
             kind = _kind(parameter, vocab_size)
-            groups["head" if kind == "dense" else kind]["params"].append(parameter)
+            groups[{"dense": "head", "plain": "head_plain"}.get(kind, kind)]["params"].append(parameter)
     used = [group | {"peak": group["lr"]} for group in groups.values() if group["params"]]
     return torch.optim.AdamW(used, fused=True)
 
