@@ -30,10 +30,13 @@ def test_bare_transfer_takes_the_newest_base_and_the_first_task(small: Any, work
     base = small("pretrain", "dataset=synthetic", *SMALL)
     assert base.code == 0, base.err
     assert base.answer["run"].startswith("runs/pretrain/synthetic-nextitnet-s0-")
+    planned = small("transfer", "--method", "peterrec", "trainer.epochs=1", "--dry-run").answer
+    assert os.listdir(workplace / "runs") == ["pretrain"]
     child = small("transfer", "--method", "peterrec", "trainer.epochs=1")
     assert child.code == 0, child.err
     answer = child.answer
     assert answer["base"] == base.answer["run"]
+    assert answer["run"] == planned["run"]
     assert (answer["method"], answer["task"]) == ("peterrec", "gender")
     assert {"verb", "run", "seconds", "trainable", "trainable_share", "delta_bytes", "metrics"} <= set(answer)
     assert answer["base"] in child.err
@@ -97,3 +100,12 @@ def test_a_signal_in_training_ends_it_resumably(
     if signum == signal.SIGTERM:
         assert small(*words).code == 0
         assert open_run(workplace / "runs/base").finished
+
+
+def test_a_base_and_its_child_may_hold_out_any_fold(small: Any) -> None:
+    base = small("pretrain", "dataset=synthetic", "protocol.fold=3", *SMALL, "--run", "runs/fold3")
+    assert base.code == 0, base.err
+    child = small("transfer", "--method", "head", "--from", "runs/fold3", "task=age", "trainer.epochs=1")
+    assert child.code == 0, child.err
+    assert child.answer["test_users_seen"] == 0.0
+    assert open_run(child.answer["run"]).config["protocol"]["fold"] == 3
