@@ -44,22 +44,23 @@ def test_bare_userrep_shows_the_help_and_the_version_is_known(userrep: Any) -> N
 
 
 def seconds_of(*words: str, **environment: str) -> float:
-    """Processor time of a Python command, the least of four."""
-    tries = []
-    for _ in range(4):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, *words], env=os.environ | HERE | environment, capture_output=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        tries.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    return min(tries)
+    """Processor time of a Python command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *words], env=os.environ | HERE | environment, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-def test_help_and_completion_answer_in_three_tenths_of_a_second() -> None:
-    limit = max(0.3, 2.5 * seconds_of("-c", "import typer, pydantic"))  # the second where a machine is crowded
+@pytest.mark.parametrize("words", [("--help",), ("pretrain", "--help"), ()])
+def test_help_and_completion_answer_in_three_tenths_of_a_second(words: tuple[str, ...]) -> None:
+    """Or, where the machine is crowded, in little more than its libraries take to load: once in ten tries."""
     completing = {"_USERREP_COMPLETE": "complete_bash", "COMP_WORDS": "userrep pretrain model =", "COMP_CWORD": "3"}
-    assert seconds_of("-m", "userrep", "--help") < limit
-    assert seconds_of("-m", "userrep", "pretrain", "--help") < limit
-    assert seconds_of("-m", "userrep", **completing) < limit
+
+    def quick() -> bool:
+        bare = seconds_of("-c", "import typer, pydantic")
+        return seconds_of("-m", "userrep", *words, **({} if words else completing)) < max(0.3, 2.5 * bare)
+
+    assert any(quick() for _ in range(10))
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -148,6 +149,18 @@ def test_a_dry_run_in_json_holds_the_config(userrep: Any, workplace: Path) -> No
     assert answer["config"]["dataset"]["name"] == "synthetic"
     assert answer["seconds"] > 0
     assert os.listdir(workplace) == []
+
+
+@pytest.mark.parametrize("words", [("preprocess",), ("download", "ml-100k"), ("baseline", "majority", "task=gender")])
+def test_a_dry_run_of_other_verbs_touches_nothing_either(
+    userrep: Any, prepared_data_dir: Path, workplace: Path, words: tuple[str, ...]
+) -> None:
+    chosen = () if words[0] == "download" else ("dataset=synthetic",)
+    before = sorted(prepared_data_dir.rglob("*"))
+    told = userrep(*words, *chosen, "--dry-run", "--json", "--data-dir", str(prepared_data_dir))
+    assert told.answer["dry_run"] is True
+    assert os.listdir(workplace) == []
+    assert sorted(prepared_data_dir.rglob("*")) == before
 
 
 def test_preprocess_in_json_is_one_object_and_doing_it_twice_is_fine(userrep: Any) -> None:

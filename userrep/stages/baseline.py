@@ -30,13 +30,13 @@ def run(request: Request) -> dict[str, Any]:
     earlier = resumed(request, VERB)
     config = earlier.config if earlier and not request.overrides else plan(request)
     path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config)
+    if request.dry_run:
+        return {"run": str(path), "config": config}
     names = config["choices"]
     console.note(f"baseline {names['baseline']}, task {names['task']}, data set {config['dataset']['name']}")
     data = open_prepared(request.data_dir, config["dataset"])
     with writing(path, verb=VERB, config=config, fresh=request.fresh) as session:
-        if session.finished_before:
-            console.note(f"{path} is finished already; --fresh makes it again")
-        else:
+        if not session.finished_before:
             _make(session, config, data)
         made = session.run
     report = read_report(made, "test")
