@@ -11,7 +11,7 @@ BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.userrep-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow bench lint type clean
+.PHONY: help install demo test test-slow bench results lint type clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,6 +31,11 @@ test-slow: $(READY) ## every test, the slow ones and those that download include
 
 bench: $(READY) ## our way against the plain way, in pairs, with ratios and peaks of memory (some minutes)
 	$(BIN)/python -m bench
+
+results: $(patsubst scripts/results_%.py,results-%,$(wildcard scripts/results_*.py)) ## the tables of docs/results.md (hours; goes on where it stopped)
+
+results-%: scripts/results_%.py $(READY)
+	$(BIN)/python $<
 
 lint: $(READY) ## check style
 	$(BIN)/ruff check .
