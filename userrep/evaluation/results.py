@@ -178,6 +178,12 @@ def joined(results: Sequence[Result]) -> Result:
 
 
 def read_result(users: np.ndarray, table: Mapping[str, np.ndarray]) -> Result:
-    """Read a result of either kind back from its columns."""
+    """Read a result of either kind back from its columns.
+
+    Raises:
+        DataError: they are the columns of neither kind.
+    """
+    if not {"label", "predicted"} <= table.keys() and not {"targets", "greater", "ties"} <= table.keys():
+        raise DataError(f"these are no results: columns {', '.join(table)}", "evaluate the run again with --fresh")
     kind = ClassificationResult if "label" in table else RankingResult
     return kind.from_table(users, table)

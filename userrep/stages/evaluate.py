@@ -43,10 +43,11 @@ def evaluate_run(source: Run, split: str, request: Request) -> dict[str, Any]:
     if not source.finished:
         raise UsageError(f"{source.path} is not finished", "give the command that made it again: it goes on")
     kept = read_report(source, split)
-    if kept is not None and not (request.fresh and source.verb != "baseline"):
-        console.note(f"{source.path} was evaluated before; --fresh evaluates it again")
+    own = source.verb == "baseline"  # its results were kept when it was made
+    if kept is not None and (own or not request.fresh):
+        console.note(str(source.path) + ("" if own else " was evaluated before; --fresh evaluates it again"))
         return kept
-    if source.verb == "baseline":
+    if own:
         raise UsageError(f"{source.path} lost its results", "make it again: userrep baseline ... --fresh")
     return _measure(source, split, request)
 
