@@ -49,6 +49,12 @@ class Arm:
         values = [run.record.get(key) for run in self.runs]
         return None if None in values else float(np.mean(values))  # type: ignore[arg-type]
 
+    @property
+    def trials(self) -> int | None:
+        """Count the settings that a run of this arm chose from; None where its runs did not record it."""
+        counts = {len(run.record.get("trials") or ()) for run in self.runs}
+        return max(counts) or None
+
 
 def group(runs: Sequence[Run]) -> list[Arm]:
     """Sort evaluated runs into arms, in the order given.
@@ -63,7 +69,7 @@ def group(runs: Sequence[Run]) -> list[Arm]:
     arms: dict[str, Arm] = {}
     for run, result in zip(runs, results, strict=True):
         config = lineage(run)
-        arm = arms.setdefault(digest(config), Arm(config, _name(run)))
+        arm = arms.setdefault(digest(config), Arm(config, name_of(run)))
         arm.runs.append(run)
         arm.results.setdefault(_replicate(run), []).append(result)
     _tell_apart(list(arms.values()))
@@ -98,7 +104,8 @@ def lineage(run: Run) -> dict[str, Any]:
     return {"verb": run.verb, **config}
 
 
-def _name(run: Run) -> str:
+def name_of(run: Run) -> str:
+    """Name the arm of a run by its verb and the choices that made it."""
     chosen = run.config.get("choices") or {}
     names = [chosen[group] for group in CHOICES if chosen.get(group)]
     return " ".join([run.verb, *names])

@@ -10,19 +10,20 @@ from userrep import console
 from userrep.errors import UsageError, suggest
 from userrep.evaluation.significance import Comparison, Paired, compare, margin_of, pair, verdict
 from userrep.run import Run, open_run
-from userrep.stages.arms import Arm, group
+from userrep.stages.arms import Arm, group, name_of
 from userrep.stages.request import Request
+from userrep.stages.tasks_table import Table, show_tasks
 
 VERB = "compare"
 HEADLINES = ("accuracy", "macro_f1", "log_loss", "auc", "ndcg@10", "hr@10", "mrr@10")
-COLUMNS = [
-    "arm", "runs", "value", "95 % from", "to", "difference", "95 % from", "to", "p (Holm)", "as good",
-    "trainable", "delta bytes", "seconds",
-]  # fmt: skip
+COLUMNS = ["arm", "value", "95 % from", "to", "difference", "95 % from", "to", "p (Holm)", "as good"]
+EFFORT = ("trainable", "delta_bytes", "updates", "seconds")
 
 
 def run(request: Request) -> dict[str, Any]:
     """Compare the runs of `extra["runs"]` by `extra["metrics"]` with the arm of the run `extra["reference"]`.
+
+    Runs of several tasks are compared task by task and shown in one table of their headline metric.
 
     Raises:
         UsageError: protocols differ (unless `extra["force"]`), a run was not evaluated, a metric is unknown, or
@@ -34,16 +35,38 @@ def run(request: Request) -> dict[str, Any]:
     if reference.resolve() not in {path.resolve() for path in paths}:
         paths.insert(0, reference)
     runs = _without_repeats(paths)
-    protocol = _one_protocol(runs, bool(request.extra.get("force")))
+    first = next(run for run in runs if _same(run, reference))
+    asked, force = tuple(request.extra.get("metrics") or ()), bool(request.extra.get("force"))
+    tasks = _by_task(runs)
+    if len(tasks) == 1:
+        table = _measure(runs, first, asked, force)
+        _show_effort(table.arms)
+        for comparison in table.found:
+            _show(comparison, table.arms, table.place)
+        _show_conditions(table.paired, table.arms)
+        return _answer(table)
+    tables = {task: _measure(members, first, asked, force) for task, members in tasks.items()}
+    show_tasks(tables)
+    return {"run": None, "tasks": {task: _answer(table) for task, table in tables.items()}}
+
+
+def _by_task(runs: list[Run]) -> dict[str, list[Run]]:
+    tasks: dict[str, list[Run]] = {}
+    for run in runs:
+        tasks.setdefault(str(run.record.get("task")), []).append(run)
+    return tasks
+
+
+def _measure(runs: list[Run], reference: Run, asked: tuple[str, ...], force: bool) -> Table:
+    """Compare runs of one task with the arm of `reference`, or with its namesake where it is of another task."""
+    protocol = _one_protocol(runs, force)
     arms = group(runs)
-    place = next(i for i, arm in enumerate(arms) if any(_same(run, reference) for run in arm.runs))
+    held = [index for index, arm in enumerate(arms) if any(_same(run, reference.path) for run in arm.runs)]
+    held = held or [index for index, arm in enumerate(arms) if arm.name == name_of(reference)]
+    place = held[0] if held else 0
     paired = pair([arm.pooled for arm in arms])
-    metrics = _metrics(paired, tuple(request.extra.get("metrics") or ()))
-    found = [compare(paired, metric, place) for metric in metrics]
-    for comparison in found:
-        _show(comparison, arms, place)
-    _show_conditions(paired, arms)
-    return _answer(found, arms, paired, place, protocol)
+    found = [compare(paired, metric, place) for metric in _metrics(paired, asked)]
+    return Table(arms, paired, found, place, protocol)
 
 
 def _without_repeats(paths: list[Path]) -> list[Run]:
@@ -79,19 +102,25 @@ def _metrics(paired: Paired, asked: tuple[str, ...]) -> list[str]:
     return list(asked) or [name for name in HEADLINES if name in known]
 
 
+def _show_effort(arms: list[Arm]) -> None:
+    """Print what each arm cost, averaged over its runs, and how many settings were tried for it."""
+    rows = [[arm.name, len(arm.runs), *(_whole(arm.mean(key)) for key in EFFORT), arm.trials] for arm in arms]
+    console.table("arms", ["arm", "runs", "trainable", "delta bytes", "updates", "seconds", "trials a run"], rows)
+
+
 def _show(comparison: Comparison, arms: list[Arm], place: int) -> None:
     """Print one metric's table, and under it the smallest difference it could have found."""
     margin = margin_of(comparison.metric, comparison.values[place])
     rows = []
     for index, arm in enumerate(arms):
         contrast = comparison.contrasts[index]
-        cells: list[Any] = [arm.name, len(arm.runs), comparison.values[index], *comparison.intervals[index]]
+        cells: list[Any] = [arm.name, comparison.values[index], *comparison.intervals[index]]
         if contrast is None:
             cells += [None, None, None, None, "(reference)"]
         else:
             good = "-" if margin is None else verdict(contrast.interval, margin)
             cells += [contrast.difference, *contrast.interval, contrast.p_holm, good]
-        rows.append([*cells, *(_whole(arm.mean(key)) for key in ("trainable", "delta_bytes", "seconds"))])
+        rows.append(cells)
     console.table(comparison.metric, COLUMNS, rows)
     detectable = [contrast.detectable for contrast in comparison.contrasts if contrast is not None]
     if detectable:
@@ -119,17 +148,15 @@ def _show_conditions(paired: Paired, arms: list[Arm]) -> None:
             console.note(f"run with one seed, which stands for all: {', '.join(single)}")
 
 
-def _answer(
-    found: list[Comparison], arms: list[Arm], paired: Paired, place: int, protocol: str | None
-) -> dict[str, Any]:
+def _answer(table: Table) -> dict[str, Any]:
     return {
         "run": None,
-        "protocol_hash": protocol,
-        "reference": arms[place].name,
-        "users": len(np.unique(np.concatenate(paired.users))),
-        "users_left_out": paired.left_out,
-        "seeds": len(paired.seeds),
-        "arms": [_arm_answer(found, arm, index, place) for index, arm in enumerate(arms)],
+        "protocol_hash": table.protocol,
+        "reference": table.arms[table.place].name,
+        "users": table.users,
+        "users_left_out": table.paired.left_out,
+        "seeds": len(table.paired.seeds),
+        "arms": [_arm_answer(table.found, arm, index, table.place) for index, arm in enumerate(table.arms)],
     }
 
 
@@ -146,8 +173,7 @@ def _arm_answer(found: list[Comparison], arm: Arm, index: int, place: int) -> di
     return {
         "arm": arm.name,
         "runs": [str(run.path) for run in arm.runs],
-        "trainable": _whole(arm.mean("trainable")),
-        "delta_bytes": _whole(arm.mean("delta_bytes")),
-        "seconds": arm.mean("seconds"),
+        **{key: arm.mean(key) for key in EFFORT},
+        "trials": arm.trials,
         "metrics": metrics,
     }
