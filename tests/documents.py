@@ -110,12 +110,15 @@ def _lines(block: Block) -> Iterator[str]:
 
 
 def smoke(words: list[str]) -> list[str]:
-    """Return the command on generated data instead of downloaded, one epoch a training."""
+    """Return the command on few generated users instead of downloaded ones, one epoch and one block a training."""
     short = [_generated(word) for word in words if not word.startswith(("trainer.epochs=", "trainer.patience="))]
     verb = short[0]
-    named = any(word.startswith("dataset=") for word in short)
-    if verb in ("preprocess", "pretrain", "baseline", "import") and not named:
-        short.append("dataset=synthetic")
+    if verb in ("preprocess", "pretrain", "baseline", "import"):
+        named = [word for word in short if word.startswith("dataset=")]
+        short += [] if named else ["dataset=synthetic"]
+        short += ["dataset.n_users=120"] if "dataset=synthetic" in short else []
+    if verb == "pretrain" and not any(word.startswith(("model=averager", "model.dilations")) for word in short):
+        short.append("model.dilations=[1,1]")
     return [*short, "trainer.epochs=1"] if verb in ("pretrain", "transfer", "prune") else short
 
 
