@@ -167,7 +167,8 @@ def _arm_answer(found: list[Comparison], arm: Arm, index: int, place: int) -> di
         cell: dict[str, Any] = {"value": comparison.values[index], "interval": comparison.intervals[index]}
         if contrast is not None:
             margin = margin_of(comparison.metric, comparison.values[place])
-            cell |= asdict(contrast)
+            between = asdict(contrast)
+            cell |= {"difference_interval": between.pop("interval"), **between}
             cell["verdict"] = None if margin is None else verdict(contrast.interval, margin)
         metrics[comparison.metric] = cell
     return {
