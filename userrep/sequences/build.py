@@ -82,14 +82,27 @@ def assemble(events: Events, dataset: Dataset) -> Built:
 def _coded(frame: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series) -> pl.DataFrame:
     """Replace texts by their rank in the sorted lists, then sort by (user, time, row)."""
     names = frame["domain"].unique(maintain_order=True)
-    return frame.select(
+    coded = frame.select(
         pl.col("user").cast(pl.Enum(user_ids)).to_physical().cast(pl.Int64),
         pl.col("item").cast(pl.Enum(item_ids)).to_physical().cast(pl.Int64),
         pl.col("domain").cast(pl.Enum(names)).to_physical().cast(pl.Int64),
         "time",
         "rating",
         "row",
-    ).sort("user", "time", "row")
+    )
+    return _ordered(coded if coded["row"].is_sorted() else coded.sort("row"))
+
+
+def _ordered(events: pl.DataFrame) -> pl.DataFrame:
+    """Sort events that are in order of row by (user, time, row), on one number where it fits: 3 times quicker."""
+    first, last = events["time"].min(), events["time"].max()
+    if not isinstance(first, int) or not isinstance(last, int):  # no times at all
+        return events.sort("user", maintain_order=True)
+    span = last - first + 2
+    if (len(events) + 1) * span >= 2**63:  # there are no more users than events
+        return events.sort("user", "time", maintain_order=True)
+    place = pl.col("user") * span + (pl.col("time") - first + 1).fill_null(0)
+    return events.with_columns(place=place).sort("place", maintain_order=True).drop("place")
 
 
 def _merge_duplicates(events: pl.DataFrame, repeats: str) -> pl.DataFrame:
@@ -98,7 +111,12 @@ def _merge_duplicates(events: pl.DataFrame, repeats: str) -> pl.DataFrame:
     meeting = (pl.col("user") * domains + pl.col("domain")) * items + pl.col("item")  # one number, quicker than three
     if repeats == "merge":
         return events.filter(meeting.is_first_distinct())
-    return events.filter(pl.struct(meeting.alias("meeting"), "time").is_first_distinct() | pl.col("time").is_null())
+    same = (pl.col("user") == pl.col("user").shift()) & (pl.col("time") == pl.col("time").shift())
+    tied = events.select(same.fill_null(False)).to_series().to_numpy()
+    near = np.flatnonzero(tied | np.append(tied[1:], False))  # only among these can there be copies
+    kept = np.ones(len(events), dtype=bool)
+    kept[near] = events[near].select(pl.struct(meeting.alias("meeting"), "time").is_first_distinct()).to_series()
+    return events.filter(kept)
 
 
 def _keep_dense(events: pl.DataFrame, min_user: int, min_item: int) -> pl.DataFrame:
