@@ -169,7 +169,7 @@ def count_competitors(
     height, width = _round_up(tile_users, scorer.tile[0]), _round_up(tile_items, scorer.tile[1])
     counts = np.zeros((4, len(targets)), dtype=np.int64)
     order = np.argsort(targets, kind="stable")  # the targets of a block then lie in few tiles
-    with _exact_products():
+    with _exact_products(scorer.device):
         for start in range(0, len(targets), height):
             rows = order[start : start + height]
             block = _Block(scorer, rows, targets[rows], vocab_size, width)
@@ -249,13 +249,12 @@ def _pairs(drawn: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
 
 
 @contextmanager
-def _exact_products() -> Iterator[None]:
+def _exact_products(device: torch.device) -> Iterator[None]:
     """Keep matrix products in fp32 proper: no TF32, no bf16, no autocast in a reported number."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
-    kind = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        with torch.autocast(kind, enabled=False):
+        with torch.autocast(device.type, enabled=False):
             yield
     finally:
         torch.set_float32_matmul_precision(before)
