@@ -1,6 +1,7 @@
 """The documents: every command in them runs, every link leads somewhere, every method is listed."""
 
 import importlib.util
+import json
 import random
 import re
 import shutil
@@ -128,6 +129,32 @@ def write_files_of_a_user(folder: Path) -> None:
 
 def write_csv(path: Path, header: str, lines: list[str]) -> None:
     path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+
+
+def test_the_json_answers_have_the_documented_keys(
+    begun: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(begun, workplace, dirs_exist_ok=True)
+    write_files_of_a_user(workplace)
+    documented = json_keys(Document(TOP / "docs" / "formats.md"))
+    imported = ["import", "checkpoint.npz", "--kind", "tenrec-nextitnet", "--shape", "dilations=[1,4,1,4]"]
+    for words in (
+        ["download", "ml-100k"], ["preprocess"], ["pretrain", "--run", "runs/json"], ["prune", "runs/base", "--export", "runs/x"],
+        ["transfer", "--method", "head", "--from", "runs/base", "--run", "runs/head"], ["evaluate", "runs/head"],
+        ["baseline", "majority", "--run", "runs/majority"], ["compare", "runs/head", "runs/majority"],
+        [*imported, "--items", "rows.csv"],
+    ):  # fmt: skip
+        capsys.readouterr()
+        succeed([*smoke(words), "--json"], "docs/formats.md")
+        answer = json.loads(capsys.readouterr().out)
+        assert set(answer) == {"verb", "run", "seconds"} | documented[words[0]], words[0]
+
+
+def json_keys(document: Document) -> dict[str, set[str]]:
+    """Read the table of keys: those that one run of a verb answers with."""
+    section = document.text.partition("## JSON")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE)
+    return {verb: set(re.findall(r"`([\w]+)`", keys.partition("; of several")[0])) for verb, keys in rows}
 
 
 @pytest.mark.parametrize("document", documents(), ids=IDS)
