@@ -78,13 +78,15 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     from rich.table import Table
 
     cells = [list(row) for row in rows]
-    view = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    view = Table(box=box.SIMPLE_HEAD)
     for index, name in enumerate(columns):
         numeric = bool(cells) and all(isinstance(row[index], (int, float, type(None))) for row in cells)
         view.add_column(name, justify="right" if numeric else "left")
     for row in cells:
         view.add_row(*(_cell(value) for value in row))
-    _console(stderr=_json).print(view)
+    printer = _console(stderr=_json)
+    printer.print(title, soft_wrap=True)  # not the table's own title, which would wrap at the table's width
+    printer.print(view)
 
 
 def _cell(value: Any) -> str:

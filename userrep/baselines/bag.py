@@ -5,12 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import sparse
 
-from userrep.baselines.baseline import seen_users
 from userrep.baselines.probe import STRENGTHS, Features, Probe, needs_sklearn
 from userrep.errors import ConfigError, suggest
 from userrep.evaluation.ranking import Csr
 from userrep.sequences.batches import Cases
-from userrep.sequences.protocol import Protocol
+from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.store import Prepared
 
 Weigh = Callable[[sparse.csr_matrix], sparse.csr_matrix]

@@ -10,8 +10,8 @@ import numpy as np
 from userrep.build import Component
 from userrep.errors import UsageError
 from userrep.evaluation.results import Metrics, Result
-from userrep.objectives.objective import ROLES, Objective
-from userrep.sequences.protocol import Protocol
+from userrep.objectives.objective import Objective
+from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.store import Prepared
 
 Settings = dict[str, Any]
@@ -68,13 +68,6 @@ class Baseline(Component, ABC):
         best = max(range(len(found)), key=lambda index: sign * self.trials[index].metrics[task.metric])
         self.chosen, self.validated = self.trials[best], found[best][1]
         return self.validated if role == "valid" else predict(self.chosen.settings, role)
-
-
-def seen_users(data: Prepared, protocol: Protocol) -> np.ndarray:
-    """Mask the users `(U,)` whose behaviour may be learned from: those a base of this protocol may see."""
-    if protocol.pretrain_users == "all":
-        return np.ones(data.num_users, dtype=bool)
-    return data.split(protocol.users, protocol.fold).user_role == ROLES["train"]
 
 
 def training_events(data: Prepared, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:

@@ -6,13 +6,12 @@ import numpy as np
 import torch
 
 from userrep.baselines.bag import standardiser
-from userrep.baselines.baseline import seen_users
 from userrep.baselines.probe import STRENGTHS, Features, Probe
 from userrep.methods.surgery import set_readout
 from userrep.models.nextitnet import NextItNet
 from userrep.objectives.classify import encode_users
 from userrep.sequences.batches import Cases
-from userrep.sequences.protocol import Protocol
+from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.store import Prepared
 
 

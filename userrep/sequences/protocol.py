@@ -2,9 +2,13 @@
 
 from dataclasses import asdict, dataclass
 
+import numpy as np
+
 from userrep.build import Component
 from userrep.errors import ConfigError
 from userrep.files import digest
+from userrep.sequences.split import ROLES
+from userrep.sequences.store import Prepared
 
 PRETRAIN_USERS = ("train", "all")
 
@@ -44,3 +48,10 @@ class Protocol(Component):
         """Name the conditions of a result; only the fold may differ between numbers that are compared."""
         shared = {key: value for key, value in asdict(self).items() if key != "fold"}
         return digest({"protocol": shared, "data": data_hash, "split": split_hash, "task": task})[:12]
+
+
+def seen_users(data: Prepared, protocol: Protocol) -> np.ndarray:
+    """Mask the users `(U,)` whose events may be learned from: all, or the training users of the protocol's fold."""
+    if protocol.pretrain_users == "all":
+        return np.ones(data.num_users, dtype=bool)
+    return data.split(protocol.users, protocol.fold).user_role == ROLES.index("train")

@@ -10,7 +10,7 @@ from userrep.errors import UsageError
 from userrep.files import replacing
 from userrep.run import Run, open_run
 from userrep.sequences.store import open_prepared
-from userrep.stages.report import FILES, make_report, read_report, save_report, show_report
+from userrep.stages.report import FILES, make_report, read_report, save_report, show_report, show_reports
 from userrep.stages.request import Request
 
 VERB = "evaluate"
@@ -27,14 +27,17 @@ def run(request: Request) -> dict[str, Any]:
     """
     split, export = request.extra.get("split") or "test", request.extra.get("export")
     runs = [open_run(path) for path in request.extra["runs"]]
-    answers = []
+    answers, reports = [], {}
     for found in runs:
-        report = evaluate_run(found, split, request)
-        show_report(found.path, report)
+        report = reports[found.path] = evaluate_run(found, split, request)
+        if len(runs) == 1:
+            show_report(found.path, report)
         if export is not None:
             _export(found, split, Path(export) if len(runs) == 1 else Path(export) / found.path.name)
         kept = {key: report[key] for key in ("split", "users", "metrics", "intervals", "slices")}
         answers.append({"run": str(found.path), **kept})
+    if len(runs) > 1:
+        show_reports(reports)
     return answers[0] if len(answers) == 1 else {"run": None, "split": split, "runs": answers}
 
 
@@ -45,7 +48,8 @@ def evaluate_run(source: Run, split: str, request: Request) -> dict[str, Any]:
     kept = read_report(source, split)
     own = source.verb == "baseline"  # its results were kept when it was made
     if kept is not None and (own or not request.fresh):
-        console.note(str(source.path) + ("" if own else " was evaluated before; --fresh evaluates it again"))
+        if not own:
+            console.note(f"{source.path} was evaluated before; --fresh evaluates it again")
         return kept
     if own:
         raise UsageError(f"{source.path} lost its results", "make it again: userrep baseline ... --fresh")

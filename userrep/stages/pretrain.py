@@ -2,15 +2,12 @@
 
 from typing import Any
 
-import numpy as np
-
 from userrep import console
 from userrep.build import build
 from userrep.config import compose
 from userrep.methods.method import Phase
-from userrep.objectives.objective import ROLES
 from userrep.run import default_path, writing
-from userrep.sequences.protocol import Protocol
+from userrep.sequences.protocol import seen_users
 from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.request import Request
 from userrep.stages.resume import resumed
@@ -58,13 +55,6 @@ def _job(request: Request, config: dict[str, Any], data: Prepared, folder: Any) 
     trainer = build(config["trainer"])
     return Job(
         encoder=encoder, objective=objective, phases=[Phase("train", ("*",))], data=data, protocol=protocol,
-        trainer=trainer, users=pretraining_users(data, protocol), length=trainer.length, seed=config["seed"],
+        trainer=trainer, users=seen_users(data, protocol), length=trainer.length, seed=config["seed"],
         folder=folder, device=choose_device(request.device),
     )  # fmt: skip
-
-
-def pretraining_users(data: Prepared, protocol: Protocol) -> np.ndarray:
-    """Mask the users `(U,)` that a base may see: all, or the training users of the protocol's fold."""
-    if protocol.pretrain_users == "all":
-        return np.ones(data.num_users, dtype=bool)
-    return data.split(protocol.users, protocol.fold).user_role == ROLES["train"]

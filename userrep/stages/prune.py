@@ -10,8 +10,8 @@ from userrep.errors import UsageError
 from userrep.methods.prune import sparsity
 from userrep.methods.surgery import flatten
 from userrep.run import Run, default_path, open_run, writing
+from userrep.sequences.protocol import seen_users
 from userrep.sequences.store import Prepared, open_prepared
-from userrep.stages.pretrain import pretraining_users
 from userrep.stages.request import Request
 from userrep.stages.restore import check_trained, restore
 from userrep.stages.resume import resumed
@@ -87,7 +87,7 @@ def _train(request: Request, config: dict[str, Any], base: Run, data: Prepared, 
     seed_everything(config["seed"])
     encoder, objective = restore(base, data)
     method, protocol, trainer = build(config["method"]), build(config["protocol"]), build(config["trainer"])
-    users = pretraining_users(data, protocol)
+    users = seen_users(data, protocol)
     before = objective.evaluate(encoder, data, protocol, "valid", users).metrics()
     method.adapt(encoder, protocol.readout)
     job = Job(

@@ -74,3 +74,16 @@ def show_report(path: Path, report: Report) -> None:
     headline = "ndcg@10" if "ndcg@10" in report["metrics"] else "accuracy"
     pieces = [[p["by"], p["low"], p["high"], p["cases"], p["metrics"][headline]] for p in report["slices"]]
     console.table(f"{headline} by slice", ["slice", "from", "to", "cases", headline], pieces)
+
+
+def show_reports(reports: dict[Path, Report]) -> None:
+    """Print several runs, a row each, with their headline metrics; those of a kind of task share a table."""
+    for names in (("accuracy", "macro_f1", "log_loss", "auc"), ("ndcg@10", "hr@10", "mrr@10", "ndcg@10@uni99")):
+        alike = {path: report for path, report in reports.items() if names[0] in report["metrics"]}
+        if alike:
+            rows = [
+                [str(path), report["users"], *(report["metrics"].get(name) for name in names)]
+                for path, report in alike.items()
+            ]
+            split = next(iter(alike.values()))["split"]
+            console.table(f"{len(alike)} runs, {split}", ["run", "users", *names], rows)

@@ -13,9 +13,8 @@ from userrep.methods.surgery import matching
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import ROLES
 from userrep.run import Run, default_path, newest_run, open_run, writing
-from userrep.sequences.protocol import Protocol
+from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.store import Prepared, open_prepared
-from userrep.stages.pretrain import pretraining_users
 from userrep.stages.request import Request
 from userrep.stages.restore import base_encoder, check_data, check_trained
 from userrep.stages.resume import resumed
@@ -91,7 +90,7 @@ def compose_from(base: Run, request: Request) -> dict[str, Any]:
 
 def share_seen(base: Run, data: Prepared, protocol: Protocol) -> float:
     """Return the share of this fold's test users whose events the base was trained on."""
-    trained = pretraining_users(data, build(base.config["protocol"]))
+    trained = seen_users(data, build(base.config["protocol"]))
     test = data.split(protocol.users, protocol.fold).user_role == ROLES["test"]
     return float(trained[test].mean()) if test.any() else 0.0
 
