@@ -26,12 +26,15 @@ from userrep.run import provenance
 GROUPS = (preparation, batches, training, evaluation)
 TOP = Path(__file__).resolve().parent
 LIMIT = 1024  # MiB above the weights that an evaluation may take
+BUSY = 0.15  # share of the time spent waiting for a processor above which times are doubtful
 SIDES = ("ours", "plain")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks that were asked for; return the exit code."""
     asked = _parse(arguments)
+    if asked.threads:
+        _limit_threads(asked.threads)
     sizes = QUICK if asked.quick else FULL
     if asked.child:
         name, side, folder = asked.child
@@ -67,8 +70,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name holds this text")
     parser.add_argument("--seconds", type=float, default=6.0, help="how long a case may take turns, about")
     parser.add_argument("--out", type=Path, help="the JSON file; bench/results/<machine>.json")
+    parser.add_argument("--threads", type=int, help="threads of torch and polars; as many as there are cores")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
+
+
+def _limit_threads(threads: int) -> None:
+    """Limit this process and its children; polars reads its variable when it first works."""
+    torch.set_num_threads(threads)
+    os.environ |= {"OMP_NUM_THREADS": str(threads), "POLARS_MAX_THREADS": str(threads)}
 
 
 def _cases(data: Data) -> Iterator[Case]:
@@ -78,15 +88,17 @@ def _cases(data: Data) -> Iterator[Case]:
 
 def _measure(case: Case, data: Data, quick: bool, seconds: float) -> dict[str, Any]:
     """Take turns in this process, then measure peaks in others."""
-    times = take_turns(case.ours(), case.plain() if case.plain else None, seconds, case.tolerance)
+    turns = take_turns(case.ours(), case.plain() if case.plain else None, seconds, case.tolerance)
     result = {
         "group": case.group,
         "items": case.items,
         "detail": case.detail,
-        "ours_seconds": median(times.ours),
-        "plain_seconds": median(times.plain) if times.plain else None,
-        "ratio": times.ratio,
-        "turns": len(times.ours),
+        "ours_seconds": median(turn.wall for turn in turns.ours),
+        "plain_seconds": median(turn.wall for turn in turns.plain) if turns.plain else None,
+        "ratio": turns.ratio,
+        "processor_ratio": turns.processor_ratio,
+        "waiting": round(turns.waiting, 3),
+        "turns": len(turns.ours),
         "same_result": case.tolerance is not None and case.plain is not None,
         "plain_left_out": case.refusal or None,
     }
@@ -140,30 +152,45 @@ def _report(results: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
 
 
 def _line(result: dict[str, Any]) -> str:
-    ratio = "not run" if result["ratio"] is None else f"{result['ratio']:.2f}x"
-    return f"{result['group']}, V={result['items']:,}, {result['detail']}: {ratio}"
+    if result["ratio"] is None:
+        return f"{_title(result)}: not compared"
+    return f"{_title(result)}: {result['ratio']:.2f}x ({result['processor_ratio']:.2f}x processor time)"
+
+
+def _title(result: dict[str, Any]) -> str:
+    return f"{result['group']}, V={result['items']:,}, {result['detail']}"
 
 
 def _show(report: dict[str, Any]) -> None:
     machine = report["machine"]
     title = f"{machine['cpu']}, {machine['threads']} threads, torch {report['versions']['torch']}"
-    columns = ["", "items", "what", "ours s", "plain s", "plain / ours", "ours MiB", "plain MiB"]
+    columns = ["", "items", "what", "ours s", "plain s", "plain / ours", "processor", "ours MiB", "plain MiB"]
     rows = [
         [
             r["group"], r["items"], r["detail"], r["ours_seconds"], r["plain_seconds"],
-            None if r["ratio"] is None else f"{r['ratio']:.1f}x", _mib(r, "ours"), _mib(r, "plain"),
+            _times(r["ratio"]), _times(r["processor_ratio"]), _mib(r, "ours"), _mib(r, "plain"),
         ]
         for r in report["results"]
     ]  # fmt: skip
     console.table(title, columns, rows)
     for r in report["results"]:
         if r["plain_left_out"]:
-            console.note(f"plain way left out, {r['group']}, V={r['items']:,}, {r['detail']}: {r['plain_left_out']}")
+            console.note(f"plain way left out, {_title(r)}: {r['plain_left_out']}")
+    busy = [r["waiting"] for r in report["results"] if r["waiting"] > BUSY]
+    if busy:
+        console.warn(
+            f"others had the processor for up to {max(busy):.0%} of the time in {len(busy)} cases: "
+            "trust the processor ratio there, or run again on a quiet machine"
+        )
     if report["evaluation_peak_mib"] is not None:
         verdict = "within" if report["evaluation_within_limit"] else "ABOVE"
         console.note(
             f"evaluation takes {report['evaluation_peak_mib']:,.0f} MiB above the weights: {verdict} {LIMIT:,}"
         )
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.1f}x"
 
 
 def _mib(result: dict[str, Any], side: str) -> int | None:

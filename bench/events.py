@@ -8,8 +8,11 @@ import polars as pl
 START = 1_000_000_000
 
 
-def write_events(path: Path, users: int, items: int, events: int, seed: int = 0) -> None:
-    """Write `user,item,time` in the order of time; a user has 5 events or more, item k about 1 / (k + 10) of them."""
+def write_events(path: Path, users: int, items: int, events: int, text_ids: bool, seed: int = 0) -> None:
+    """Write `user,item,time` in the order of time; a user has 5 events or more, item k about 1 / (k + 10) of them.
+
+    Ids are numbers, as in MovieLens, or text, as in most other data sets.
+    """
     rng = np.random.default_rng(seed)
     lengths = 5 + rng.multinomial(events - 5 * users, rng.dirichlet(np.full(users, 1.5)))
     owner = np.repeat(np.arange(users), lengths)
@@ -19,4 +22,6 @@ def write_events(path: Path, users: int, items: int, events: int, seed: int = 0)
     names = rng.permutation(items)  # so that an id says nothing of popularity
     time = START + rng.integers(0, 10**8, size=events)
     frame = pl.DataFrame({"user": owner + 1, "item": names[drawn] + 1, "time": time})
+    if text_ids:
+        frame = frame.with_columns(user=pl.format("U{}X", "user"), item=pl.format("B{}", "item"))
     frame.sort("time").write_csv(path)

@@ -13,23 +13,46 @@ MIB = 1 << 20
 
 
 @dataclass(frozen=True)
-class Times:
-    """Seconds of each turn; `plain` is empty where only our way could run."""
+class Turn:
+    """What one run took: wall seconds, and seconds of processor time over all threads."""
 
-    ours: list[float]
-    plain: list[float]
+    wall: float
+    processor: float
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Runs of both ways in turn; `plain` is empty where only our way could run."""
+
+    ours: list[Turn]
+    plain: list[Turn]
 
     @property
     def ratio(self) -> float | None:
         """Return how many times longer the plain way takes: the median over turns."""
-        return median(p / o for o, p in zip(self.ours, self.plain, strict=True)) if self.plain else None
+        return self._ratio("wall")
+
+    @property
+    def processor_ratio(self) -> float | None:
+        """Return the same of processor time, which a busy machine stretches less."""
+        return self._ratio("processor")
+
+    @property
+    def waiting(self) -> float:
+        """Return the share of the wall time in which not even one thread was running: others had the machine."""
+        both = [*self.ours, *self.plain]
+        return max(0.0, 1 - sum(turn.processor for turn in both) / sum(turn.wall for turn in both))
+
+    def _ratio(self, clock: str) -> float | None:
+        pairs = zip(self.ours, self.plain, strict=True)
+        return median(getattr(p, clock) / getattr(o, clock) for o, p in pairs) if self.plain else None
 
 
 class Disagreement(AssertionError):
     """The two ways did not compute the same."""
 
 
-def take_turns(ours: Work, plain: Work | None, seconds: float, tolerance: float | None, most: int = 15) -> Times:
+def take_turns(ours: Work, plain: Work | None, seconds: float, tolerance: float | None, most: int = 15) -> Turns:
     """Run each once to warm up and to compare what they return, then in turns for about `seconds`, 3 turns at least.
 
     Raises Disagreement where the first results differ by more than `tolerance`, relatively.
@@ -37,7 +60,7 @@ def take_turns(ours: Work, plain: Work | None, seconds: float, tolerance: float 
     began = time.perf_counter()
     first = ours()
     if plain is None:
-        return Times([_timed(ours) for _ in range(2)], [])
+        return Turns([_timed(ours)], [])
     other = plain()
     if tolerance is not None and abs(first - other) > tolerance * max(abs(first), abs(other), 1e-9):
         raise Disagreement(f"ours gives {first!r}, the plain way {other!r}")
@@ -46,14 +69,14 @@ def take_turns(ours: Work, plain: Work | None, seconds: float, tolerance: float 
     gc.freeze()  # what is there now need not be looked through before each turn
     taken = [(_timed(ours), _timed(plain)) for _ in range(turns)]
     gc.unfreeze()
-    return Times([pair[0] for pair in taken], [pair[1] for pair in taken])
+    return Turns([pair[0] for pair in taken], [pair[1] for pair in taken])
 
 
-def _timed(work: Work) -> float:
+def _timed(work: Work) -> Turn:
     gc.collect()
-    began = time.perf_counter()
+    wall, processor = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - began
+    return Turn(time.perf_counter() - wall, time.process_time() - processor)
 
 
 def peak_memory(work: Work) -> float:

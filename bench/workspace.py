@@ -31,6 +31,7 @@ class Size:
     ranked: int
     ranked_alone: int | None = None
     memory: bool = True  # whether peaks are measured too
+    text_ids: bool = True
     width: int = 64
     history: int = 50
     batch_sizes: tuple[int, ...] = (32, 256)
@@ -38,13 +39,13 @@ class Size:
 
 
 FULL = (
-    Size(3_700, 6_000, 1_000_000, (64, 50), (128, 50), None, 2_000, memory=False),
+    Size(3_700, 6_000, 1_000_000, (64, 50), (128, 50), None, 2_000, memory=False, text_ids=False),
     Size(100_000, 20_000, 1_000_000, (32, 50), (64, 50), None, 512, batch_sizes=(256,)),
     Size(1_000_000, 20_000, 2_000_000, (8, 25), None, (64, 50), 128, 2_048, batch_sizes=(256,)),
 )
 QUICK = (
-    Size(60, 50, 1_500, (4, 8), (8, 8), None, 20, None, False, 8, 8, (8,), 16),
-    Size(300, 60, 2_000, (4, 8), (8, 8), (8, 8), 20, 20, True, 8, 8, (8,), 16),
+    Size(60, 50, 1_500, (4, 8), (8, 8), None, 20, None, False, False, 8, 8, (8,), 16),
+    Size(300, 60, 2_000, (4, 8), (8, 8), (8, 8), 20, 20, True, True, 8, 8, (8,), 16),
 )
 
 
@@ -81,7 +82,7 @@ class Data:
         """Write and prepare the events where that has not been done."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.csv.exists():
-            write_events(self.csv, self.size.users, self.size.items, self.size.events)
+            write_events(self.csv, self.size.users, self.size.items, self.size.events, self.size.text_ids)
         if not (self.store / "meta.json").exists():
             prepare(self.table, {"name": "bench"}, NOWHERE, self.store)
 

@@ -10,7 +10,7 @@ pytest.importorskip("pandas")
 
 from bench import plain
 from bench.__main__ import main
-from bench.pairs import Disagreement, Times, can_measure_memory, peak_memory, take_turns
+from bench.pairs import Disagreement, Turn, Turns, can_measure_memory, peak_memory, take_turns
 from bench.workspace import QUICK, Data
 
 
@@ -59,8 +59,11 @@ def test_ways_that_disagree_are_not_compared() -> None:
 
 
 def test_the_ratio_is_the_median_over_turns() -> None:
-    assert Times([1.0, 1.0, 1.0], [2.0, 30.0, 4.0]).ratio == 4.0
-    assert Times([1.0], []).ratio is None
+    ours, plain = [Turn(1.0, 0.5)] * 3, [Turn(2.0, 0.5), Turn(30.0, 0.6), Turn(4.0, 0.4)]
+    assert Turns(ours, plain).ratio == 4.0
+    assert Turns(ours, plain).processor_ratio == 1.0
+    assert Turns(ours, []).ratio is None
+    assert Turns([Turn(1.0, 0.25)], [Turn(1.0, 0.25)]).waiting == 0.75
 
 
 @pytest.mark.skipif(not can_measure_memory(), reason="this system does not tell a process's peak")
