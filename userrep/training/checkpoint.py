@@ -46,7 +46,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
         raise DataError(f"checkpoint {path} cannot be read: {cause}", "start the run over with --fresh") from error
 
 

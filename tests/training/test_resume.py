@@ -1,0 +1,95 @@
+"""Commands killed in the middle, by a signal or inside a checkpoint write, and typed again.
+
+`scripts/kill_and_resume.py` does the same fifty times; `test_fit.py` stops the loop at each of its steps.
+"""
+
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts import kill_and_resume
+from scripts.kill_and_resume import Trial, at_random, inside_a_write, outcome
+
+SMALL = ("model.width=32", "model.dilations=[1,2]", "trainer.batch_size=32", "trainer.patience=0")
+PRETRAIN = ("pretrain", "dataset=synthetic", *SMALL, "trainer.epochs=2")
+CHILD = ("trainer.epochs=2", "trainer.batch_size=16", "trainer.checkpoint_seconds=0")
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture
+def data(prepared_data_dir: Path) -> tuple[str, str]:
+    return ("--data-dir", str(prepared_data_dir))
+
+
+def undisturbed(userrep: Any, words: tuple[str, ...], folder: Path) -> kill_and_resume.Outcome:
+    told = userrep(*words, "--run", str(folder))
+    assert told.code == 0, told.err
+    return outcome(folder)
+
+
+def test_a_pretraining_killed_three_times_ends_bit_identical(
+    userrep: Any, workplace: Path, data: tuple[str, str]
+) -> None:
+    words, rng = (*PRETRAIN, *data, "trainer.checkpoint_seconds=0"), random.Random(0)
+    trial = Trial(words, workplace / "killed")
+    assert trial.live(inside_a_write(rng, most=4), signal.SIGKILL)
+    assert trial.live(at_random(rng, 0.1), signal.SIGTERM)
+    assert trial.live(at_random(rng, 0.1), signal.SIGINT)
+    assert trial.kills[0].inside
+    assert (workplace / "killed" / "checkpoint.pt").exists()
+    told = userrep(*words, "--run", "killed")
+    assert told.code == 0, told.err
+    assert outcome(workplace / "killed") == undisturbed(userrep, words, workplace / "alone")
+    left = {file.name for file in (workplace / "killed").iterdir()}
+    assert left == {"config.yaml", "run.json", "log.jsonl", "model.safetensors", "last.safetensors", ".lock"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("transfer", "--method", "peterrec", "task=gender", *CHILD), ("prune", "BASE", "--keep", "0.4", *CHILD)],
+    ids=["transfer", "prune"],
+)
+def test_a_child_killed_in_training_ends_bit_identical(
+    userrep: Any, workplace: Path, data: tuple[str, str], words: tuple[str, ...]
+) -> None:
+    assert userrep(*PRETRAIN, *data, "--run", "base").code == 0
+    base = str(workplace / "base")
+    given = tuple(base if word == "BASE" else word for word in words)
+    given = (*given, *data) if words[0] == "prune" else (*given, "--from", base, *data)
+    trial = Trial(given, workplace / "killed")
+    assert trial.live(inside_a_write_after_a_line(), signal.SIGKILL)
+    told = userrep(*given, "--run", "killed")
+    assert told.code == 0, told.err
+    assert outcome(workplace / "killed") == undisturbed(userrep, given, workplace / "alone")
+    assert "checkpoint.pt" not in {file.name for file in (workplace / "killed").iterdir()}
+
+
+def inside_a_write_after_a_line() -> kill_and_resume.Moment:
+    """Return the moment inside a checkpoint write with a line in the log: of pruning, the second phase."""
+    inside = inside_a_write(random.Random(0), most=1)
+
+    def reached(folder: Path) -> bool:
+        log = folder / "log.jsonl"
+        return inside(folder) and log.exists() and log.stat().st_size > 0
+
+    return reached
+
+
+def test_a_damaged_checkpoint_is_told_plainly_and_fresh_starts_over(
+    userrep: Any, workplace: Path, data: tuple[str, str]
+) -> None:
+    words = (*PRETRAIN, *data, "--run", "run", "--json")
+    assert userrep(*words).code == 0
+    record = workplace / "run" / "run.json"
+    record.write_text(record.read_text().replace('"finished"', '"running"', 1))
+    (workplace / "run" / "checkpoint.pt").write_bytes(b"PK\x03\x04 and then nothing")
+    told = userrep(*words)
+    assert told.code == 3
+    assert "checkpoint.pt cannot be read" in told.error["message"]
+    assert "--fresh" in told.error["hint"]
+    assert len(told.error["message"]) < 300
+    assert userrep(*words, "--fresh").code == 0
