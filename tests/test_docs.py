@@ -2,9 +2,11 @@
 
 import importlib.util
 import json
+import os
 import random
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -82,6 +84,23 @@ def test_every_command_runs_on_real_data(
                 succeed([*words, *more], f"{document.name}, block of line {block.line}")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_examples_of_the_readme_are_held_to_every_law_with_no_new_test_code(tmp_path: Path) -> None:
+    for folder in ("userrep", "conf", "tests"):
+        shutil.copytree(TOP / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(TOP / "pyproject.toml", tmp_path)
+    examples = [block for block in Document(TOP / "README.md").blocks if block.file]
+    for block in examples:
+        (tmp_path / str(block.file)).write_text(block.text, encoding="utf-8")
+    names = {Path(str(block.file)).stem for block in examples if block.language == "python"}
+    laws = ["pytest", "-n0", "tests/contracts", "-k", " or ".join(sorted(names))]
+    for tool in (laws, ["ruff", "check", "userrep"], ["mypy"]):
+        command, here = [sys.executable, "-m", *tool], os.environ | {"PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(command, cwd=tmp_path, env=here, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-3000:]
+
+
 def dry_run(words: list[str], where: str) -> None:
     """Check the command as it is written, as far as that goes without its data."""
     if words and words[0] in ("download", "preprocess", "pretrain") and "--dry-run" not in words:
@@ -139,7 +158,8 @@ def test_the_json_answers_have_the_documented_keys(
     documented = json_keys(Document(TOP / "docs" / "formats.md"))
     imported = ["import", "checkpoint.npz", "--kind", "tenrec-nextitnet", "--shape", "dilations=[1,4,1,4]"]
     for words in (
-        ["download", "ml-100k"], ["preprocess"], ["pretrain", "--run", "runs/json"], ["prune", "runs/base", "--export", "runs/x"],
+        ["download", "ml-100k"], ["preprocess"],
+        ["pretrain", "--run", "runs/json"], ["prune", "runs/base", "--export", "runs/x"],
         ["transfer", "--method", "head", "--from", "runs/base", "--run", "runs/head"], ["evaluate", "runs/head"],
         ["baseline", "majority", "--run", "runs/majority"], ["compare", "runs/head", "runs/majority"],
         [*imported, "--items", "rows.csv"],
