@@ -109,3 +109,15 @@ def test_a_base_and_its_child_may_hold_out_any_fold(small: Any) -> None:
     assert child.code == 0, child.err
     assert child.answer["test_users_seen"] == 0.0
     assert open_run(child.answer["run"]).config["protocol"]["fold"] == 3
+
+
+def test_children_of_two_bases_have_folders_of_their_own(small: Any) -> None:
+    words = ("transfer", "--method", "head", "task=age", "trainer.epochs=1")
+    folders = set()
+    for seed in ("1", "2"):
+        base = small("pretrain", "dataset=synthetic", "--seed", seed, *SMALL, "--run", f"runs/seed{seed}")
+        assert base.code == 0, base.err
+        child = small(*words, "--from", f"runs/seed{seed}")
+        assert child.code == 0, child.err
+        folders.add(child.answer["run"])
+    assert len(folders) == 2

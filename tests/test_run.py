@@ -64,6 +64,14 @@ def test_names_of_config_files_do_not_make_another_run(tmp_path: Path) -> None:
         assert session.finished_before
 
 
+def test_a_text_about_the_data_set_does_not_make_another_run() -> None:
+    plain = {"seed": 0, "dataset": {"name": "toy", "ties": "file"}}
+    told = {"seed": 0, "dataset": {"name": "toy", "ties": "file", "licence": "ask first"}}
+    other = {"seed": 0, "dataset": {"name": "toy", "ties": "random"}}
+    assert config_hash("pretrain", plain) == config_hash("pretrain", told)
+    assert config_hash("pretrain", plain) != config_hash("pretrain", other)
+
+
 def test_another_config_is_refused_with_the_difference(tmp_path: Path) -> None:
     make(tmp_path / "base")
     other = CONFIG | {"model": {"width": 128}, "seed": 4}

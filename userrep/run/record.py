@@ -11,6 +11,7 @@ from typing import Any
 
 from userrep.errors import DataError, UsageError, VerificationError
 from userrep.files import digest, explaining_write_errors, read_json, read_yaml, sha256_of
+from userrep.sequences.store import DESCRIPTIVE
 
 FORMAT = 1
 RECORD, CONFIG, LOCK, CHECKPOINT, LOG = "run.json", "config.yaml", ".lock", "checkpoint.pt", "log.jsonl"
@@ -164,8 +165,11 @@ def config_hash(verb: str, config: Mapping[str, Any], parent: Run | None = None)
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config without the names of the files it came from."""
-    return {key: value for key, value in config.items() if key != "choices"}
+    """Return the config without the names of the files it came from and the texts that describe its data set."""
+    kept = {key: value for key, value in config.items() if key != "choices"}
+    if kept.get("dataset"):
+        kept["dataset"] = {key: value for key, value in kept["dataset"].items() if key not in DESCRIPTIVE}
+    return kept
 
 
 def default_path(runs_dir: Path, verb: str, config: Mapping[str, Any], parent: Run | None = None) -> Path:

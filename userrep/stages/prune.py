@@ -37,7 +37,7 @@ def run(request: Request) -> dict[str, Any]:
     config = composed | {group: base.config[group] for group in INHERITED}
     config["choices"] = {**base.config["choices"], **{g: composed["choices"][g] for g in ("method", "trainer")}}
     earlier = resumed(request, VERB)
-    path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config)
+    path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config, base)
     if request.dry_run:
         return {"run": str(path), "base": str(base.path), "config": config}
     data = open_prepared(request.data_dir, config["dataset"])

@@ -33,7 +33,7 @@ def run(request: Request) -> dict[str, Any]:
     base = _base(request, earlier)
     check_trained(base)
     config = earlier.config if earlier and not request.overrides else compose_from(base, request)
-    path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config)
+    path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config, base)
     if request.dry_run:
         return {"run": str(path), "base": str(base.path), "config": config}
     console.note(f"base {base.path}, task {config['choices']['task']}, method {config['choices']['method']}")
