@@ -12,6 +12,7 @@ from userrep.methods.surgery import flatten
 from userrep.run import Run, default_path, open_run, writing
 from userrep.sequences.protocol import seen_users
 from userrep.sequences.store import Prepared, open_prepared
+from userrep.stages.inherit import own_overrides
 from userrep.stages.request import Request
 from userrep.stages.restore import check_trained, restore
 from userrep.stages.resume import resumed
@@ -32,7 +33,8 @@ def run(request: Request) -> dict[str, Any]:
     if "objective" not in base.config:
         raise UsageError(f"run {base.path} is a {base.verb} run", "prune a pretrain run: its objective retrains")
     keep = request.extra.get("keep")
-    overrides = request.overrides if keep is None else (*request.overrides, f"method.keep={keep}")
+    overrides = own_overrides(request, base, INHERITED)
+    overrides += [] if keep is None else [f"method.keep={keep}"]
     composed = compose(VERB, overrides, request.config_dir)
     config = composed | {group: base.config[group] for group in INHERITED}
     config["choices"] = {**base.config["choices"], **{g: composed["choices"][g] for g in ("method", "trainer")}}

@@ -7,7 +7,6 @@ import numpy as np
 from userrep import console
 from userrep.build import build
 from userrep.config import compose
-from userrep.errors import UsageError
 from userrep.methods.method import Method, Phase
 from userrep.methods.surgery import matching
 from userrep.models.encoder import Encoder
@@ -15,6 +14,7 @@ from userrep.objectives.objective import ROLES
 from userrep.run import Run, default_path, newest_run, open_run, writing
 from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.store import Prepared, open_prepared
+from userrep.stages.inherit import given, own_overrides
 from userrep.stages.request import Request
 from userrep.stages.restore import base_encoder, check_data, check_trained
 from userrep.stages.resume import resumed
@@ -70,17 +70,10 @@ def _base(request: Request, earlier: Run | None) -> Run:
 
 def compose_from(base: Run, request: Request) -> dict[str, Any]:
     """Compose a child's config: data set and model are the base's, the task its first, the fold the one it held out."""
-    for group in ("dataset", "model"):
-        chosen, own = _override(request, group), base.config["choices"][group]
-        if chosen not in (None, own):
-            raise UsageError(
-                f"{group}={chosen} but base {base.path} has {group}={own}",
-                f"leave {group}= out, or name another --from",
-            )
-    overrides = [text for text in request.overrides if text.partition("=")[0] not in ("dataset", "model")]
-    if _override(request, "task") is None:
+    overrides = own_overrides(request, base, ("dataset", "model"))
+    if given(request, "task") is None:
         overrides.insert(0, f"task={base.config['dataset']['tasks'][0]}")
-    if _override(request, "protocol.fold") is None:
+    if given(request, "protocol.fold") is None:
         overrides.append(f"protocol.fold={base.config['protocol']['fold']}")
     config = compose(VERB, overrides, request.config_dir)
     inherited = {group: base.config[group] for group in ("dataset", "model")}
@@ -93,11 +86,6 @@ def share_seen(base: Run, data: Prepared, protocol: Protocol) -> float:
     trained = seen_users(data, build(base.config["protocol"]))
     test = data.split(protocol.users, protocol.fold).user_role == ROLES["test"]
     return float(trained[test].mean()) if test.any() else 0.0
-
-
-def _override(request: Request, key: str) -> str | None:
-    given = [text.partition("=")[2] for text in request.overrides if text.partition("=")[0].lstrip("+") == key]
-    return given[-1] if given else None
 
 
 def _job(request: Request, config: dict[str, Any], base: Run, data: Prepared, folder: Any) -> tuple[Job, set[str]]:

@@ -1,0 +1,222 @@
+"""Transfer and prune through the command line: every method, what is printed, what is refused, who depends on whom."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from userrep.cli import main
+from userrep.files import read_json
+from userrep.groups import choices
+from userrep.run import open_run
+from userrep.sequences.store import Prepared
+from userrep.stages.restore import restore
+from userrep.training.weights import read_weights
+
+SMALL = ("model.width=16", "model.dilations=[1,2]", "trainer.batch_size=64", "trainer.epochs=2")
+METHODS = choices("method")
+PROMISED = (
+    "base",
+    "method",
+    "task",
+    "trainable",
+    "trainable_share",
+    "delta_bytes",
+    "metrics",
+    "verb",
+    "run",
+    "seconds",
+)
+
+
+@pytest.fixture
+def small(userrep: Any, prepared_data_dir: Path) -> Any:
+    """Run a verb on the prepared data set and expect it to succeed."""
+
+    def run(*words: str, code: int = 0) -> Any:
+        told = userrep(*words, "--data-dir", str(prepared_data_dir), "--json")
+        assert told.code == code, told.err
+        return told.answer if code == 0 else told.error
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, prepared_data_dir: Path) -> Path:
+    """A folder with a pre-trained run, `base`, and a baseline, `majority`; for copying."""
+    folder = tmp_path_factory.mktemp("made")
+    pretrain = ("pretrain", "dataset=synthetic", *SMALL, "--run", str(folder / "base"))
+    baseline = ("baseline", "majority", "dataset=synthetic", "task=gender", "--run", str(folder / "majority"))
+    for words in (pretrain, baseline):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--data-dir", str(prepared_data_dir)])
+        assert not ended.value.code
+    return folder
+
+
+@pytest.fixture
+def base(made: Path, workplace: Path) -> Path:
+    for name in ("base", "majority"):
+        shutil.copytree(made / name, workplace / name)
+    return Path("base")
+
+
+def test_every_method_goes_from_pretraining_to_comparison(small: Any, base: Path) -> None:
+    runs, weights = [], (base / "model.safetensors").read_bytes()
+    for method in METHODS:
+        words = ("--method", method, "--from", str(base), "task=gender", "trainer.epochs=1")
+        answer = small("transfer", *words, "--run", method)
+        assert set(PROMISED) <= set(answer)
+        assert (answer["base"], answer["method"], answer["task"]) == (str(base), method, "gender")
+        assert answer["delta_bytes"] == (Path(method) / "delta.safetensors").stat().st_size
+        assert 0 < answer["trainable_share"] <= 1
+        assert {"accuracy", "macro_f1", "log_loss", "auc"} <= set(answer["metrics"])
+        measured = small("evaluate", method)
+        assert {"accuracy", "macro_f1", "log_loss", "auc"} <= set(measured["metrics"])
+        assert measured["split"] == "test"
+        runs.append(method)
+    compared = small("compare", *runs, "majority")
+    assert len(compared["arms"]) == len(METHODS) + 1
+    assert (base / "model.safetensors").read_bytes() == weights
+    sizes = {method: read_json(Path(method) / "run.json")["trainable"] for method in METHODS}
+    assert sizes["head"] < sizes["peterrec"] < sizes["last"] < sizes["full"] == sizes["scratch"]
+
+
+def test_a_delta_holds_what_the_method_trained_or_added_and_no_more(small: Any, base: Path) -> None:
+    small(
+        "transfer", "--method", "peterrec", "--from", "base", "trainer.epochs=1", "protocol.readout=token", "--run", "p"
+    )
+    names = set(read_weights(Path("p") / "delta.safetensors"))
+    assert all(".patch." in name or name == "encoder.token" for name in names if name.startswith("encoder."))
+    small("transfer", "--method", "head", "--from", "base", "trainer.epochs=1", "--run", "h")
+    assert not any(name.startswith("encoder.") for name in read_weights(Path("h") / "delta.safetensors"))
+
+
+def test_the_reported_validation_metrics_are_those_of_the_written_weights(
+    small: Any, base: Path, prepared: Prepared
+) -> None:
+    for method in ("peterrec", "scratch"):
+        answer = small("transfer", "--method", method, "--from", "base", "trainer.epochs=2", "--run", method)
+        again = small("evaluate", method, "--split", "valid")
+        assert again["metrics"] == answer["metrics"]
+
+
+def test_a_restored_run_encodes_alike_every_time(small: Any, base: Path, prepared: Prepared) -> None:
+    small("transfer", "--method", "last", "--from", "base", "trainer.epochs=1", "--run", "child")
+    items = torch.randint(2, 60, (4, 9))
+    states = []
+    for _ in range(2):
+        encoder, _ = restore(open_run("child"), prepared)
+        with torch.no_grad():
+            states.append(encoder.user(items))
+    assert torch.equal(*states)
+
+
+def test_a_transfer_of_a_transfer_builds_on_all_before(small: Any, base: Path, prepared: Prepared) -> None:
+    small("transfer", "--method", "peterrec", "--from", "base", "task=gender", "trainer.epochs=1", "--run", "one")
+    small("transfer", "--method", "last", "--from", "one", "task=age", "trainer.epochs=1", "--run", "two")
+    encoder, objective = restore(open_run("two"), prepared)
+    assert objective.task_name == "age"
+    assert any(".patch." in name for name, _ in encoder.named_parameters())
+    small("evaluate", "two")
+
+
+def test_pruning_reports_three_stages_and_exports_a_plain_encoder(small: Any, base: Path, prepared: Prepared) -> None:
+    answer = small("prune", "base", "--keep", "0.25", "trainer.epochs=2", "--run", "sparse", "--export", "plain")
+    assert set(answer["stages"]) == {"before", "pruned", "retrained"}
+    assert answer["sparsity"] == pytest.approx(0.75, abs=0.01)
+    recorded = read_json(base / "run.json")["metrics"]["ndcg@10"]
+    assert answer["stages"]["before"] == recorded
+    weights = read_weights(Path("plain") / "model.safetensors")
+    assert not any("parametrizations" in name for name in weights)
+    kernels = [tensor for name, tensor in weights.items() if name.endswith("op.weight")]
+    assert np.mean([float((kernel == 0).float().mean()) for kernel in kernels]) == pytest.approx(0.75, abs=0.01)
+    items = torch.randint(2, 60, (4, 9))
+    with torch.no_grad():
+        sparse, plain = (restore(open_run(run), prepared)[0](items) for run in ("sparse", "plain"))
+    assert torch.equal(sparse, plain)
+    for source in ("sparse", "plain"):
+        small("transfer", "--from", source, "--method", "peterrec", "trainer.epochs=1", "--run", f"from-{source}")
+        small("evaluate", f"from-{source}")
+
+
+def test_two_bases_of_unlike_training_give_bare_transfers_of_their_own(small: Any, workplace: Path) -> None:
+    found = set()
+    for epochs in (1, 2):
+        small("pretrain", "dataset=synthetic", *SMALL, f"trainer.epochs={epochs}")
+        found.add(small("transfer", "trainer.epochs=1")["run"])
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("prune", "base", "--keep", "0.5", "protocol.fold=1"), "protocol"),
+        (("prune", "base", "--keep", "0.5", "dataset.min_user_events=5"), "dataset.min_user_events"),
+        (("prune", "base", "--keep", "0.5", "objective=next_item_sampled"), "objective"),
+        (("prune", "base", "--keep", "0.5", "dataset=ml-1m"), "dataset"),
+        (("transfer", "--from", "base", "dataset.min_user_events=5"), "dataset.min_user_events"),
+        (("transfer", "--from", "base", "dataset=ml-1m"), "dataset"),
+        (("transfer", "--from", "base", "model.width=32"), "model"),
+    ],
+)
+def test_an_override_of_what_the_base_decides_is_refused_not_ignored(
+    small: Any, base: Path, words: tuple[str, ...], part: str
+) -> None:
+    error = small(*words, code=2)
+    assert part in error["message"]
+
+
+def test_naming_what_the_base_has_is_no_disagreement(small: Any, base: Path) -> None:
+    words = ("--from", "base", "dataset=synthetic", "dataset.n_users=300", "model.dilations=[1,2]", "trainer.epochs=1")
+    assert small("transfer", *words)["task"] == "gender"
+
+
+@pytest.mark.parametrize("where", ["pretrain", "transfer"])
+def test_a_diverging_run_is_exit_4_and_leaves_no_weights(small: Any, base: Path, where: str) -> None:
+    words = {
+        "pretrain": ("pretrain", "dataset=synthetic", *SMALL),
+        "transfer": ("transfer", "--method", "full", "--from", "base"),
+    }[where]
+    error = small(*words, "trainer.lr=1e30", "trainer.clip=0", "trainer.warmup=0", "--run", "wild", code=4)
+    assert error["kind"] == "diverged"
+    assert "lr" in error["hint"]
+    assert not list(Path("wild").glob("model.*")) + list(Path("wild").glob("delta.*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "part"),
+    [
+        (("transfer", "--from", "nowhere"), 2, "nowhere"),
+        (("transfer", "--from", "."), 2, "no run"),
+        (("transfer", "--from", "majority"), 2, "baseline"),
+        (("transfer", "--from", "base", "task.metric=acuracy"), 2, "acuracy"),
+        (("transfer", "--from", "base", "task=occupation"), 3, "occupation"),
+        (("transfer", "--from", "base", "method.ratio=100"), 2, "patch"),
+        (("transfer", "--from", "base", "protocol.readout=max"), 2, "max"),
+        (("transfer", "--from", "base", "protocol.fold=9"), 3, "fold 9"),
+        (("transfer", "--from", "base", "--device", "tpu"), 2, "tpu"),
+        (("prune", "base", "--keep", "1.5"), 2, "1.5"),
+        (("prune", "majority", "--keep", "0.5"), 2, "baseline"),
+    ],
+)
+def test_what_cannot_be_adapted_is_refused_and_nothing_is_left(
+    small: Any, base: Path, words: tuple[str, ...], code: int, part: str
+) -> None:
+    error = small(*words, "--run", "child", code=code)
+    assert part in error["message"]
+    assert error["hint"]
+    assert not Path("child").exists()
+
+
+def test_other_data_than_the_base_s_are_refused(small: Any, userrep: Any, base: Path, tmp_path: Path) -> None:
+    prepared = ("preprocess", "dataset=synthetic", "--data-dir", str(tmp_path / "other"))
+    assert userrep(*prepared).code == 0
+    meta = next((tmp_path / "other").glob("prepared/*/meta.json"))
+    meta.write_text(meta.read_text().replace(read_json(meta)["hash"], "0" * 64))
+    told = userrep("transfer", "--from", "base", "--data-dir", str(tmp_path / "other"), "--json")
+    assert told.code == 3
+    assert "was trained on synthetic" in told.error["message"]

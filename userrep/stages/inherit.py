@@ -1,0 +1,54 @@
+"""Inherit: the config groups that a child takes over from its base, so that no override of them is ignored."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from userrep.errors import UsageError
+from userrep.run import Run
+from userrep.stages.request import Request
+
+
+def given(request: Request, key: str) -> str | None:
+    """Return the value of the last override of `key`, None where there is none."""
+    found = [text.partition("=")[2] for text in request.overrides if text.partition("=")[0].lstrip("+~") == key]
+    return found[-1] if found else None
+
+
+def own_overrides(request: Request, base: Run, groups: tuple[str, ...]) -> list[str]:
+    """Return the overrides that are the child's to make.
+
+    Those of `groups` are the base's: one that agrees with it is left out.
+
+    Raises UsageError for one that does not.
+    """
+    kept = []
+    for text in request.overrides:
+        key, _, value = text.partition("=")
+        path = key.lstrip("+~").split(".")
+        if path[0] not in groups:
+            kept.append(text)
+        elif _read(value) != (held := _held(base, path)):
+            where = ".".join(path)
+            raise UsageError(
+                f"{text}, but base {base.path} has {where}={held}", f"leave {where} out, or start from another base"
+            )
+    return kept
+
+
+def _held(base: Run, path: list[str]) -> Any:
+    """Return the base's choice of a group, or its value at a key."""
+    if len(path) == 1:
+        return base.config["choices"].get(path[0])
+    node: Any = base.config
+    for part in path:
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def _read(value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
