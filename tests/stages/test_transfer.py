@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from userrep.cli import main
-from userrep.files import read_json
+from userrep.files import read_json, read_yaml, write_yaml
 from userrep.groups import choices
 from userrep.run import open_run
 from userrep.sequences.store import Prepared
@@ -220,3 +220,17 @@ def test_other_data_than_the_base_s_are_refused(small: Any, userrep: Any, base: 
     told = userrep("transfer", "--from", "base", "--data-dir", str(tmp_path / "other"), "--json")
     assert told.code == 3
     assert "was trained on synthetic" in told.error["message"]
+
+
+def test_metrics_are_equal_to_the_bit_whatever_batch_the_config_names(small: Any, base: Path, workplace: Path) -> None:
+    small("transfer", "--method", "peterrec", "--from", "base", "trainer.epochs=1", "--run", "child")
+    for run in ("base", "child"):
+        found = []
+        for size in (1, 7, 256):
+            copy = workplace / f"{run}-{size}"
+            shutil.copytree(run, copy)
+            config = read_yaml(copy / "config.yaml")
+            config["trainer"]["batch_size"] = size
+            write_yaml(copy / "config.yaml", config)
+            found.append(small("evaluate", str(copy))["metrics"])
+        assert found[0] == found[1] == found[2]
