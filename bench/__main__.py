@@ -76,9 +76,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _limit_threads(threads: int) -> None:
-    """Limit this process and its children; polars reads its variable when it first works."""
-    torch.set_num_threads(threads)
-    os.environ |= {"OMP_NUM_THREADS": str(threads), "POLARS_MAX_THREADS": str(threads)}
+    """Start again with limits in the environment: torch, numpy and polars read them when they are first imported."""
+    limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")}
+    if any(os.environ.get(name) != value for name, value in limits.items()):
+        os.execve(sys.executable, [sys.executable, "-m", "bench", *sys.argv[1:]], os.environ | limits)
 
 
 def _cases(data: Data) -> Iterator[Case]:
