@@ -93,3 +93,25 @@ def test_a_damaged_checkpoint_is_told_plainly_and_fresh_starts_over(
     assert "--fresh" in told.error["hint"]
     assert len(told.error["message"]) < 300
     assert userrep(*words, "--fresh").code == 0
+
+
+def unfinish(folder: Path) -> kill_and_resume.Outcome:
+    """Make a finished run one that died before its first checkpoint; return what it had come to."""
+    before = outcome(folder)
+    record = folder / "run.json"
+    record.write_text(record.read_text().replace('"finished"', '"running"', 1))
+    for name in before:
+        (folder / name).unlink()
+    return before
+
+
+def test_resume_needs_no_override_of_the_first_command(userrep: Any, workplace: Path, data: tuple[str, str]) -> None:
+    base, child = ("--run", "base"), ("--from", "base", "task=age", "--run", "child")
+    assert userrep(*PRETRAIN, *data, *base).code == 0
+    assert userrep("transfer", "--method", "last", *CHILD, *child, *data).code == 0
+    assert userrep("prune", "base", "--keep", "0.6", *CHILD, "--run", "sparse", *data).code == 0
+    for verb, folder in ((("prune", "base"), "sparse"), (("transfer",), "child"), (("pretrain",), "base")):
+        before = unfinish(workplace / folder)
+        told = userrep(*verb, "--resume", "--run", folder, *data)
+        assert told.code == 0, told.err
+        assert outcome(workplace / folder) == before

@@ -32,13 +32,9 @@ def run(request: Request) -> dict[str, Any]:
     check_trained(base)
     if "objective" not in base.config:
         raise UsageError(f"run {base.path} is a {base.verb} run", "prune a pretrain run: its objective retrains")
-    keep = request.extra.get("keep")
-    overrides = own_overrides(request, base, INHERITED)
-    overrides += [] if keep is None else [f"method.keep={keep}"]
-    composed = compose(VERB, overrides, request.config_dir)
-    config = composed | {group: base.config[group] for group in INHERITED}
-    config["choices"] = {**base.config["choices"], **{g: composed["choices"][g] for g in ("method", "trainer")}}
     earlier = resumed(request, VERB)
+    words = request.overrides or request.extra.get("keep")
+    config = earlier.config if earlier and not words else compose_from(base, request)
     path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config, base)
     if request.dry_run:
         return {"run": str(path), "base": str(base.path), "config": config}
@@ -55,6 +51,15 @@ def run(request: Request) -> dict[str, Any]:
     if request.extra.get("export") is not None:
         answer["export"] = export(pruned, data, Path(request.extra["export"]), request.fresh)
     return answer
+
+
+def compose_from(base: Run, request: Request) -> dict[str, Any]:
+    """Compose a child's config: all but method and trainer are the base's."""
+    keep = request.extra.get("keep")
+    overrides = own_overrides(request, base, INHERITED)
+    composed = compose(VERB, overrides + ([] if keep is None else [f"method.keep={keep}"]), request.config_dir)
+    choices = base.config["choices"] | {group: composed["choices"][group] for group in ("method", "trainer")}
+    return composed | {group: base.config[group] for group in INHERITED} | {"choices": choices}
 
 
 def export(source: Run, data: Prepared, path: Path, fresh: bool = False) -> str:
