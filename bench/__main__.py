@@ -68,7 +68,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny sizes, in some seconds: the numbers mean nothing")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name holds this text")
-    parser.add_argument("--seconds", type=float, default=6.0, help="how long a case may take turns, about")
+    parser.add_argument("--seconds", type=float, default=3.0, help="how long a case may take turns, about")
     parser.add_argument("--out", type=Path, help="the JSON file; bench/results/<machine>.json")
     parser.add_argument("--threads", type=int, help="threads of torch and polars; as many as there are cores")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
