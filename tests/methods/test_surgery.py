@@ -139,6 +139,22 @@ def test_pruning_keeps_the_share_of_each_kernel_and_nothing_else_changes(keep: f
     assert sparsity(encoder) == pytest.approx(1 - sum(counts) / total)
 
 
+@pytest.mark.parametrize("keep", [0.2, 0.9])
+def test_pruning_what_was_pruned_brings_nothing_back(keep: float) -> None:
+    encoder = small()
+    for share in (0.5, keep):
+        method = MagnitudePrune(share)
+        before = encoder(torch.full((1, 4), 3))
+        method.adapt(encoder, "last")
+        assert torch.equal(encoder(torch.full((1, 4), 3)), before)
+        method.prune(encoder)
+        with torch.no_grad():
+            for name, parameter in encoder.named_parameters():
+                if name.endswith("original"):
+                    parameter.add_(torch.randn_like(parameter))  # retraining, hidden weights included
+    assert sparsity(encoder) == pytest.approx(1 - min(0.5, keep), abs=0.01)
+
+
 @pytest.mark.parametrize("keep", [0.0, -0.1, 1.2])
 def test_a_share_that_cannot_be_kept_is_refused(keep: float) -> None:
     with pytest.raises(ConfigError, match="keep share is"):

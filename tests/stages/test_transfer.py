@@ -143,6 +143,18 @@ def test_pruning_reports_three_stages_and_exports_a_plain_encoder(small: Any, ba
         small("evaluate", f"from-{source}")
 
 
+def test_what_was_pruned_can_be_pruned_again_and_its_masks_are_kept(small: Any, base: Path) -> None:
+    small("prune", "base", "--keep", "0.5", "trainer.epochs=1", "--run", "half")
+    assert small("prune", "half", "--keep", "0.2", "trainer.epochs=1", "--run", "fifth")["sparsity"] > 0.79
+    words = ("--from", "half", "--method", "prune", "method.keep=0.2", "trainer.epochs=2", "--run", "task")
+    answer = small("transfer", *words)
+    assert small("evaluate", "task", "--split", "valid")["metrics"] == answer["metrics"]
+    masks = [name for name in read_weights(Path("task") / "delta.safetensors") if name.endswith("mask")]
+    assert len(masks) == 4
+    small("transfer", "--from", "half", "--method", "peterrec", "trainer.epochs=1", "--run", "patched")
+    assert not any(name.endswith("mask") for name in read_weights(Path("patched") / "delta.safetensors"))
+
+
 def test_two_bases_of_unlike_training_give_bare_transfers_of_their_own(small: Any, workplace: Path) -> None:
     found = set()
     for epochs in (1, 2):

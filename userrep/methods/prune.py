@@ -4,7 +4,7 @@ import torch
 
 from userrep.errors import ConfigError
 from userrep.methods.method import Method, Phase
-from userrep.methods.surgery import add_mask, kernels
+from userrep.methods.surgery import add_mask, kernels, mask_of
 from userrep.models.encoder import Encoder
 
 
@@ -22,17 +22,20 @@ class MagnitudePrune(Method):
 
     def insert(self, encoder: Encoder) -> None:
         for name in kernels(encoder):
-            add_mask(encoder, name, torch.ones_like(encoder.get_parameter(name), dtype=torch.bool))
+            if mask_of(encoder, name) is None:  # what a base has lost stays lost
+                add_mask(encoder, name, torch.ones_like(encoder.get_parameter(name), dtype=torch.bool))
 
     def phases(self, encoder: Encoder) -> list[Phase]:
         return [Phase("prune", ("*",), begin=self.prune, epochs=0), Phase("retrain", ("*",))]
 
     def prune(self, encoder: Encoder) -> None:
-        """Set each mask to the largest weights of its tensor."""
+        """Set each mask to the largest weights of its tensor, among those that the base has."""
         for name in kernels(encoder):
             path, _, attribute = name.rpartition(".")
             weight = getattr(encoder.get_submodule(path), attribute)
-            add_mask(encoder, name, largest(weight.detach(), self.keep))
+            mask = mask_of(encoder, name)
+            assert mask is not None
+            add_mask(encoder, name, largest(weight.detach(), self.keep) & mask)
 
 
 def largest(weight: torch.Tensor, keep: float) -> torch.Tensor:

@@ -137,16 +137,26 @@ class Mask(nn.Module):
         return torch.where(self.mask, weight, torch.zeros_like(weight))
 
 
-def add_mask(encoder: Encoder, name: str, mask: torch.Tensor) -> None:
-    """Mask the parameter `name` through a parametrisation, or exchange the mask that it has."""
+def mask_of(encoder: Encoder, name: str) -> torch.Tensor | None:
+    """Return the mask of the parameter `name`, None where it has none."""
     path, _, attribute = name.rpartition(".")
     module = encoder.get_submodule(path)
-    if parametrize.is_parametrized(module, attribute):
-        parametrizations = module.parametrizations
-        assert isinstance(parametrizations, nn.ModuleDict)
-        parametrizations[attribute][0].mask.copy_(mask)  # type: ignore[index]
-    else:
-        parametrize.register_parametrization(module, attribute, Mask(mask))
+    if not parametrize.is_parametrized(module, attribute):
+        return None
+    parametrizations = module.parametrizations
+    assert isinstance(parametrizations, nn.ModuleDict)
+    mask: torch.Tensor = parametrizations[attribute][0].mask  # type: ignore[index]
+    return mask
+
+
+def add_mask(encoder: Encoder, name: str, mask: torch.Tensor) -> None:
+    """Mask the parameter `name` through a parametrisation, or exchange the mask that it has."""
+    own = mask_of(encoder, name)
+    if own is not None:
+        own.copy_(mask)
+        return
+    path, _, attribute = name.rpartition(".")
+    parametrize.register_parametrization(encoder.get_submodule(path), attribute, Mask(mask))
 
 
 def flatten(encoder: Encoder) -> Encoder:

@@ -21,7 +21,7 @@ from userrep.stages.resume import resumed
 from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
 from userrep.training.fit import Job
 from userrep.training.seed import seed_everything
-from userrep.training.weights import added_names, count, identities, save_weights
+from userrep.training.weights import added_names, buffers, changed_buffers, count, identities, save_weights
 
 VERB = "transfer"
 DELTA = "delta.safetensors"
@@ -43,7 +43,9 @@ def run(request: Request) -> dict[str, Any]:
         if not session.finished_before:
             job, names = _job(request, config, base, data, path)
             seen = share_seen(base, data, job.protocol)
+            held = buffers(job.encoder)
             record = train(job)
+            names |= changed_buffers(job.encoder, held)
             size = save_weights(path / DELTA, job.encoder, job.objective, names)
             session.finish(
                 **conditions(data, job.protocol, job.objective.splits, job.objective.task_name),

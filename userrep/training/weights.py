@@ -69,6 +69,17 @@ def identities(encoder: nn.Module) -> set[int]:
     return {id(tensor) for tensor in (*encoder.parameters(), *encoder.buffers())}
 
 
+def buffers(encoder: nn.Module) -> dict[str, Tensor]:
+    """Copy all buffers, to tell later which ones a phase changed."""
+    return {name: buffer.detach().cpu().clone() for name, buffer in encoder.named_buffers()}
+
+
+def changed_buffers(encoder: nn.Module, before: dict[str, Tensor]) -> set[str]:
+    """Return the names of buffers that are not what they were, such as the masks of a base that was pruned again."""
+    now = {name: buffer.cpu() for name, buffer in encoder.named_buffers() if name in before}
+    return {name for name, buffer in now.items() if not torch.equal(buffer, before[name])}
+
+
 def count(module: nn.Module, trainable_only: bool = False) -> int:
     """Count a module's parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not trainable_only)
