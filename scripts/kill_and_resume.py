@@ -71,7 +71,7 @@ class Trial:
             process.kill()
         if code == 0:
             return False
-        if code not in (-signal.SIGKILL, 130, 143):
+        if code not in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, 130, 143):  # negative: before it could listen
             raise RuntimeError(f"{' '.join(self.words)} ended with {code}")
         inside = half_written(self.folder)
         self.kills.append(Killed(self.folder.name, signal.Signals(signum).name, inside, time.monotonic() - began))
