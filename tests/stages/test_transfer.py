@@ -155,6 +155,18 @@ def test_what_was_pruned_can_be_pruned_again_and_its_masks_are_kept(small: Any, 
     assert not any(name.endswith("mask") for name in read_weights(Path("patched") / "delta.safetensors"))
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_the_next_item_too(small: Any, base: Path, method: str) -> None:
+    words = ("--from", "base", "--method", method, "task=next_item", "task.tied=false", "trainer.epochs=1")
+    answer = small("transfer", *words, "--run", "child")
+    assert small("evaluate", "child", "--split", "valid")["metrics"] == answer["metrics"]
+
+
+def test_a_token_that_the_task_does_not_read_is_nothing_to_train(small: Any, base: Path) -> None:
+    words = ("--from", "base", "--method", "head", "task=next_item", "protocol.readout=token")
+    assert "nothing to train" in small("transfer", *words, code=2)["message"]
+
+
 def test_two_bases_of_unlike_training_give_bare_transfers_of_their_own(small: Any, workplace: Path) -> None:
     found = set()
     for epochs in (1, 2):
@@ -211,6 +223,7 @@ def test_a_diverging_run_is_exit_4_and_leaves_no_weights(small: Any, base: Path,
         (("transfer", "--from", "base", "protocol.readout=max"), 2, "max"),
         (("transfer", "--from", "base", "protocol.fold=9"), 3, "fold 9"),
         (("transfer", "--from", "base", "--device", "tpu"), 2, "tpu"),
+        (("transfer", "--from", "base", "--method", "head", "task=next_item"), 2, "nothing to train"),
         (("prune", "base", "--keep", "1.5"), 2, "1.5"),
         (("prune", "majority", "--keep", "0.5"), 2, "baseline"),
     ],

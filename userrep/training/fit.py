@@ -101,6 +101,8 @@ class _Loop:
             self.phase.begin(job.encoder)
         trainable = train_only(job.encoder, self.phase.trainable)
         job.objective.requires_grad_(True)
+        if not trainable and not any(True for _ in job.objective.parameters()):
+            raise self._idle()
         self.feed = self._make_feed(frozen=not trainable)
         self.optimizer = make_optimizer(job.encoder, job.objective, job.trainer, job.encoder.vocab_size)
         self.draws = generator(job.seed, "draws", position.phase)
@@ -160,6 +162,8 @@ class _Loop:
             loss = job.objective.loss(job.encoder, batch, self.draws)
         else:
             loss = compute(job.encoder, job.objective, batch, self.draws)
+        if not loss.requires_grad:
+            raise self._idle()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if trainer.clip:
@@ -229,6 +233,13 @@ class _Loop:
             raise DivergedError(
                 f"the loss is not finite in {at}", f"lower trainer.lr (now {self.job.trainer.lr}) or set trainer.clip"
             )
+
+    def _idle(self) -> ConfigError:
+        task = self.job.objective.task_name
+        return ConfigError(
+            f"phase {self.phase.name} has nothing to train for {task}: all that its loss reads is frozen",
+            "choose a method that trains more, or give the task a head of its own (for next_item: task.tied=false)",
+        )
 
     def _progress(self, loss: float, rate: float, record: dict[str, Any] | None = None) -> Progress:
         return Progress(self.position.updates, self.epochs * self.steps, loss, rate, record)
