@@ -21,7 +21,7 @@ BASELINES = ("majority", "bag_lr", "svd_lr", "random_encoder")
 TASKS = ("gender", "age", "occupation")
 FOLDS = range(5)
 # Four trials for every arm, each over what may help it: arms that freeze the item table may change it at low rank.
-COMMON = ("trainer.patience=0", "trainer.batch_size=64", "protocol.history=200")
+COMMON = ("trainer.patience=0", "trainer.batch_size=64", "protocol.history=200", "task.norm=batch")
 SETTINGS: dict[str, tuple[tuple[str, ...], ...]] = {
     "head": tuple(
         (f"trainer.lr={lr}", f"method.table_rank={rank}", f"trainer.epochs={epochs}")

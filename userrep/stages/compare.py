@@ -12,7 +12,7 @@ from userrep.evaluation.significance import Comparison, Paired, compare, margin_
 from userrep.run import Run, open_run
 from userrep.stages.arms import Arm, group, name_of
 from userrep.stages.request import Request
-from userrep.stages.tasks_table import Table, show_tasks
+from userrep.stages.tasks_table import Table, show_tasks, span
 
 VERB = "compare"
 HEADLINES = ("accuracy", "macro_f1", "log_loss", "auc", "ndcg@10", "hr@10", "mrr@10")
@@ -126,7 +126,7 @@ def _show(comparison: Comparison, arms: list[Arm], place: int) -> None:
     if detectable:
         console.note(
             f"smallest detectable difference of {comparison.metric} (80 % power, 5 % two-sided): "
-            f"{min(detectable):.4f} to {max(detectable):.4f}"
+            f"{span(detectable)}"
             + ("" if margin is None else f"; as good: within {margin:.4f} of {arms[place].name}")
         )
 

@@ -36,9 +36,15 @@ def show_tasks(tables: dict[str, Table]) -> None:
     console.table(f"value and 95 % interval; reference {first.arms[first.place].name}", columns, rows)
     for task, table in tables.items():
         gaps = [contrast.detectable for contrast in table.found[0].contrasts if contrast is not None]
-        smallest = f", smallest detectable difference {min(gaps):.4f} to {max(gaps):.4f}" if gaps else ""
+        smallest = f", smallest detectable difference {span(gaps)}" if gaps else ""
         console.note(f"{task}: {table.users:,} users, {len(table.paired.seeds)} seed(s){smallest}")
     console.note(f"+ and -: above and below the reference with a Holm-adjusted p under {LEVEL}")
+
+
+def span(values: list[float]) -> str:
+    """Write the range of some values, or the one value."""
+    low, high = min(values), max(values)
+    return f"{low:.4f}" if low == high else f"{low:.4f} to {high:.4f}"
 
 
 def _cell(table: Table, name: str) -> str | None:

@@ -41,7 +41,7 @@ def run(request: Request) -> dict[str, Any]:
     check_data(base, data)
     with writing(path, verb=VERB, config=config, parent=base, fresh=request.fresh) as session:
         if not session.finished_before:
-            job, names = _job(request, config, base, data, path)
+            job, names, full = _job(request, config, base, data, path)
             seen = share_seen(base, data, job.protocol)
             held = buffers(job.encoder)
             record = train(job)
@@ -49,7 +49,7 @@ def run(request: Request) -> dict[str, Any]:
             size = save_weights(path / DELTA, job.encoder, job.objective, names)
             session.finish(
                 **conditions(data, job.protocol, job.objective.splits, job.objective.task_name),
-                **_weight(job, names), delta_bytes=size, metrics=validation_metrics(record),
+                **_weight(job, names, full), delta_bytes=size, metrics=validation_metrics(record),
                 best_epoch=record["epoch"], updates=record["updates"], training_seconds=record["seconds"],
                 test_users_seen=seen,
             )  # fmt: skip
@@ -90,12 +90,14 @@ def share_seen(base: Run, data: Prepared, protocol: Protocol) -> float:
     return float(trained[test].mean()) if test.any() else 0.0
 
 
-def _job(request: Request, config: dict[str, Any], base: Run, data: Prepared, folder: Any) -> tuple[Job, set[str]]:
-    """Build the training and name the tensors that make up its delta."""
+def _job(
+    request: Request, config: dict[str, Any], base: Run, data: Prepared, folder: Any
+) -> tuple[Job, set[str], int]:
+    """Build the training, name the tensors that make up its delta, and count what full fine-tuning would train."""
     seed_everything(config["seed"])
     protocol, method, trainer = build(config["protocol"]), build(config["method"]), build(config["trainer"])
     encoder = base_encoder(config, base, data)
-    before = identities(encoder)
+    before, full = identities(encoder), count(encoder)
     method.adapt(encoder, protocol.readout)
     objective = build(config["task"])
     objective.setup(encoder, data)
@@ -107,7 +109,7 @@ def _job(request: Request, config: dict[str, Any], base: Run, data: Prepared, fo
         users=np.ones(data.num_users, dtype=bool), length=length, seed=config["seed"], folder=folder,
         validate_first=True, device=choose_device(request.device),
     )  # fmt: skip
-    return job, names
+    return job, names, full + count(objective)
 
 
 def delta_names(method: Method, encoder: Encoder, phases: list[Phase], before: set[int]) -> set[str]:
@@ -118,18 +120,17 @@ def delta_names(method: Method, encoder: Encoder, phases: list[Phase], before: s
     return trained | added_names(encoder, before)
 
 
-def _weight(job: Job, names: set[str]) -> dict[str, Any]:
-    """Count what trains, heads included, and its share of full fine-tuning."""
+def _weight(job: Job, names: set[str], full: int) -> dict[str, Any]:
+    """Count what trains, heads included, and its share of full fine-tuning of the unchanged encoder."""
     parameters = {name: tensor.numel() for name, tensor in job.encoder.named_parameters()}
     head = count(job.objective)
     added = sum(size for name, size in parameters.items() if name in names)
-    everything = sum(parameters.values()) + head
-    return {"trainable": added + head, "head": head, "trainable_share": (added + head) / everything}
+    return {"trainable": added + head, "head": head, "trainable_share": (added + head) / full}
 
 
 def _report(path: Any, saved: dict[str, Any]) -> None:
     console.note(
-        f"trainable {saved['trainable']:,} ({saved['trainable_share']:.2%} of the adapted model, "
+        f"trainable {saved['trainable']:,} ({saved['trainable_share']:.2%} of full fine-tuning, "
         f"head {saved['head']:,}), delta {saved['delta_bytes']:,} bytes, "
         f"test users seen in pre-training {saved['test_users_seen']:.1%}"
     )
