@@ -61,7 +61,6 @@ def main() -> int:
     _run([cell for arm in ARMS for cell in _trials(arm, options)], options)
     chosen = {arm: _best(_trials(arm, options)) for arm in ARMS}
     overrides = {arm: cell.overrides for arm, cell in chosen.items()}
-    (options.runs / f"chosen-{options.readout}.json").write_text(json.dumps(overrides, indent=1))
     _run([_base(options.runs, fold) for fold in FOLDS], options)
     for task in options.tasks:
         cells = [_baseline(name, task, fold, options) for name, fold in product(BASELINES, FOLDS)]
@@ -82,21 +81,37 @@ def _base(runs: Path, fold: int) -> Cell:
 
 
 def _trials(arm: str, options: argparse.Namespace) -> list[Cell]:
+    options = argparse.Namespace(**{**vars(options), "labels": 1.0})  # chosen once, with all labels
     return [_cell(arm, TRIAL_TASK, 0, setting, options) for setting in SETTINGS[arm]]
+
+
+def _few(overrides: tuple[str, ...], options: argparse.Namespace) -> tuple[str, ...]:
+    """Return settings for few labels: as many updates as with all of them, in smaller batches."""
+    if options.labels == 1:
+        return overrides
+    kept = [text for text in overrides if not text.startswith(("trainer.epochs", "trainer.batch_size"))]
+    return (*kept, f"task.label_fraction={options.labels}", "trainer.batch_size=16", "trainer.epochs=20")
 
 
 def _cell(arm: str, task: str, fold: int, overrides: tuple[str, ...], options: argparse.Namespace) -> Cell:
     short = "-".join(text.rpartition("=")[2] for text in overrides)
     base = ("--from", str(options.runs / f"base-f{fold}"), f"protocol.fold={fold}")
     readout = f"protocol.readout={options.readout}"
-    command = ("transfer", "--method", arm, "--task", task, *base, *COMMON, readout, *overrides)
-    return Cell(options.runs / options.readout / task / f"{arm}-{short}-f{fold}", command, overrides)
+    settings = _few((*COMMON, readout, *overrides), options)
+    command = ("transfer", "--method", arm, "--task", task, *base, *settings)
+    return Cell(_folder(task, options) / f"{arm}-{short}-f{fold}", command, overrides)
 
 
 def _baseline(name: str, task: str, fold: int, options: argparse.Namespace) -> Cell:
     same = ("protocol.history=200", f"protocol.readout={options.readout}")
-    command = ("baseline", name, "dataset=ml-1m", f"task={task}", f"protocol.fold={fold}", *same)
-    return Cell(options.runs / options.readout / task / f"{name}-f{fold}", command)
+    labels = () if options.labels == 1 else (f"task.label_fraction={options.labels}",)
+    command = ("baseline", name, "dataset=ml-1m", f"task={task}", f"protocol.fold={fold}", *same, *labels)
+    return Cell(_folder(task, options) / f"{name}-f{fold}", command)
+
+
+def _folder(task: str, options: argparse.Namespace) -> Path:
+    labels = "" if options.labels == 1 else f"-{options.labels}"
+    return options.runs / options.readout / f"{task}{labels}"
 
 
 def _best(cells: list[Cell]) -> Cell:
@@ -139,6 +154,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, default=Path("runs/ml1m"), help="where the runs go")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--labels", type=float, default=1.0, help="share of training and validation labels kept")
     parser.add_argument("--jobs", type=int, default=2, help="processes at once, one thread each")
     parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
     parser.add_argument("--readout", default="mean+items", help="how all arms read a user vector")
