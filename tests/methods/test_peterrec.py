@@ -115,6 +115,7 @@ def test_the_token_trains_where_the_readout_reads_one() -> None:
         {"insertion": "f"},
         {"norms": "some"},
         {"ratio": 100},
+        {"ratio": 0},
         {"activation": "step"},
         {"last_blocks": 3},
         {"last_blocks": 0},

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from userrep.errors import ConfigError
 from userrep.models.nextitnet import CausalConv, NextItNet
 from userrep.training.seed import seed_everything
 
@@ -59,3 +60,10 @@ def test_the_same_seed_starts_with_the_same_weights() -> None:
         seed_everything(3)
         states.append(NextItNet(20, 8, [1]).state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("wrong", [{"width": 0}, {"kernel_size": 0}, {"dilations": []}, {"dilations": [1, 0]}])
+def test_a_shape_that_cannot_be_is_refused(wrong: dict) -> None:
+    with pytest.raises(ConfigError, match="NextItNet has") as caught:
+        NextItNet(20, **wrong)
+    assert caught.value.hint

@@ -107,7 +107,10 @@ def test_the_sampler_knows_training_events_only(prepared: Prepared) -> None:
     np.testing.assert_allclose(objective.sampler.probabilities.numpy(), counts / counts.sum())
 
 
-@pytest.mark.parametrize("wrong", [{"loss": "half"}, {"sampler": "popular"}, {"loss": "sampled", "bias": True}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"loss": "half"}, {"sampler": "popular"}, {"loss": "sampled", "bias": True}, {"loss": "sampled", "negatives": 0}],
+)
 def test_forms_that_do_not_exist_are_refused_with_those_that_do(wrong: dict) -> None:
     with pytest.raises(ConfigError) as caught:
         NextItem(**wrong)

@@ -67,7 +67,23 @@ def test_a_constant_schedule_stays_at_the_peak() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"batch_size": 0}, {"length": 0}, {"lr": 0.0}, {"schedule": "cosine"}, {"warmup": 1.0}]
+    "wrong",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"length": 0},
+        {"lr": 0.0},
+        {"lr": float("nan")},
+        {"table_lr": -1.0},
+        {"head_lr": 0.0},
+        {"schedule": "cosine"},
+        {"warmup": 1.0},
+        {"clip": -1.0},
+        {"patience": -1},
+        {"weight_decay": -0.1},
+        {"table_weight_decay": -0.1},
+        {"checkpoint_seconds": -1.0},
+    ],
 )
 def test_settings_that_cannot_train_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError) as caught:

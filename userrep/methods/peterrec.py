@@ -46,6 +46,8 @@ class PeterRec(Method):
             raise ConfigError(f"peterrec has no insertion '{insertion}'", f"choose from {', '.join(INSERTIONS)}")
         if norms not in NORMS:
             raise ConfigError(f"peterrec cannot train norms '{norms}'", f"choose from {', '.join(NORMS)}")
+        if ratio < 1:
+            raise ConfigError(f"peterrec's ratio is {ratio}", "give a whole number of at least 1: width / bottleneck")
         self.role, self.wrapper = INSERTIONS[insertion]
         self.ratio, self.activation, self.skip, self.zero_init = ratio, activation, skip, zero_init
         self.norms, self.last_blocks = norms, last_blocks

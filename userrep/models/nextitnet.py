@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from userrep.errors import ConfigError
 from userrep.models.dropout import Dropout
 from userrep.models.encoder import Block, Encoder, Final
 from userrep.models.stem import ItemStem, truncated_normal_
@@ -91,6 +92,11 @@ class NextItNet(Encoder):
         dropout: float = 0.0,
         final_norm: bool = False,
     ) -> None:
+        if width < 1 or kernel_size < 1 or not dilations or min(dilations) < 1:
+            raise ConfigError(
+                f"NextItNet has width={width} kernel_size={kernel_size} dilations={list(dilations)}",
+                "give whole numbers of at least 1, and at least one dilation",
+            )
         super().__init__(
             vocab_size=vocab_size,
             width=width,

@@ -48,6 +48,8 @@ class NextItem(Objective):
                 f"next_item has no loss '{loss}' with sampler '{sampler}'",
                 f"choose loss from {', '.join(LOSSES)}, sampler from {', '.join(SAMPLER_POWER)}",
             )
+        if loss == "sampled" and negatives < 1:
+            raise ConfigError(f"a sampled softmax has {negatives} negatives", "give a whole number of at least 1")
         if loss == "sampled" and bias:
             raise ConfigError("a sampled softmax cannot train an item bias", "set bias=false, or loss=full")
         self.loss_kind, self.tied, self.with_bias = loss, tied, bias

@@ -43,8 +43,13 @@ class Trainer(Component):
                 f"trainer has epochs={self.epochs} batch_size={self.batch_size} length={self.length}",
                 "give whole numbers of at least 1",
             )
-        if self.lr <= 0:
-            raise ConfigError(f"trainer.lr is {self.lr}", "give a rate above 0")
+        for name in ("lr", "table_lr", "head_lr"):
+            rate = getattr(self, name)
+            if rate is not None and not rate > 0:
+                raise ConfigError(f"trainer.{name} is {rate}", "give a rate above 0")
+        for name in ("weight_decay", "table_weight_decay", "clip", "patience", "checkpoint_seconds"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"trainer.{name} is {getattr(self, name)}", "give 0 or more")
         if self.schedule not in ("linear", "constant"):
             raise ConfigError(f"trainer.schedule is '{self.schedule}'", "choose linear or constant")
         if not 0 <= self.warmup < 1:
