@@ -1,5 +1,7 @@
 """Made-up results for the tests of this folder."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from userrep.evaluation.results import ClassificationResult, RankingResult
@@ -18,3 +20,9 @@ def some_classification(users: int = 80, classes: int = 4, seed: int = 0, ties: 
     probabilities = powers / powers.sum(axis=1, keepdims=True)
     labels = np.where(rng.random(users) < 0.5, probabilities.argmax(1), rng.integers(0, classes, users))
     return ClassificationResult(np.arange(users), labels, probabilities, tuple("abcdefg"[:classes]))
+
+
+def several_cases(seed: int = 0, users: int = 20, cases: int = 50) -> RankingResult:
+    """Give each user one case or more, in an order that mixes users; who has how many depends on no seed."""
+    owners = np.random.default_rng(7).permutation(np.r_[np.arange(users), np.arange(cases - users) ** 2 % users])
+    return replace(some_ranking(cases, seed), users=owners)

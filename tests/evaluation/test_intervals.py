@@ -17,6 +17,12 @@ def test_resamples_draw_as_many_units_as_there_are() -> None:
     assert abs(weights.var() - (1 - 1 / 50)) < 0.05  # multinomial: n p (1 - p)
 
 
+def test_resamples_take_smaller_parts_where_units_have_many_cases_and_stay_the_same_draws() -> None:
+    few, many = ([*resamples(50, 300, np.random.default_rng(0), cases)] for cases in (0, 100_000))
+    assert [len(part) for part in many] == [20] * 15
+    assert np.array_equal(np.concatenate(few), np.concatenate(many))
+
+
 def test_intervals_hold_their_metric_and_repeat_with_the_seed() -> None:
     result = some_classification(users=200, classes=2)
     found = bootstrap(result, draws=300)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_results import some_classification, some_ranking
+from made_results import several_cases, some_classification, some_ranking
 
 from userrep.errors import DataError, UsageError
 from userrep.evaluation.results import RankingResult
@@ -70,6 +70,31 @@ def test_drawn_metrics_equal_those_of_results_resampled_one_by_one() -> None:
     for draw in range(5):
         expected = np.mean([arm[seed].subset(users[draw]).metrics()["macro_f1"] for seed in seeds[draw]])
         assert drawn[draw] == pytest.approx(expected)
+
+
+def test_a_user_with_several_cases_is_drawn_with_all_of_them_or_not_at_all() -> None:
+    arms = [{seed: several_cases(10 * arm + seed) for seed in range(2)} for arm in range(2)]
+    drawn = crossed_bootstrap(pair(arms), "ndcg@10", draws=6, seed=4)
+    rng = np.random.default_rng(4)
+    users, seeds = rng.integers(0, 20, (6, 20)), rng.integers(0, 2, (6, 2))
+    for arm, draw in np.ndindex(*drawn.shape):
+        found = []
+        for seed in seeds[draw]:
+            result = arms[arm][seed]
+            cases = [case for user in users[draw] for case in np.flatnonzero(result.users == user)]
+            found.append(result.subset(np.array(cases)).metrics()["ndcg@10"])
+        assert drawn[arm, draw] == pytest.approx(np.mean(found))
+
+
+def test_cases_of_one_user_that_agree_give_the_interval_of_users_not_of_cases() -> None:
+    rng = np.random.default_rng(6)
+    first, second = rng.random(400) < 0.4, rng.random(400) < 0.5
+    users = np.repeat(np.arange(400), 5)
+    once = compare(pair([{0: ranked(first)}, {0: ranked(second)}]), "hr@10", draws=300).contrasts[1]
+    often = compare(pair([{0: ranked(hits[users], users)} for hits in (first, second)]), "hr@10", draws=300)
+    assert once is not None
+    assert often.contrasts[1] is not None
+    assert often.contrasts[1].interval == pytest.approx(once.interval)
 
 
 def test_pairing_keeps_the_users_that_all_arms_tested() -> None:

@@ -13,9 +13,12 @@ CELLS = 2_000_000  # weights held at a time: 16 MB
 Interval = tuple[float, float]
 
 
-def resamples(count: int, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield `draws` resamples with replacement in parts `(R, count)`: how often each unit occurs."""
-    step = max(1, CELLS // max(1, count))
+def resamples(count: int, draws: int, rng: np.random.Generator, cases: int = 0) -> Iterator[np.ndarray]:
+    """Yield `draws` resamples with replacement in parts `(R, count)`: how often each unit occurs.
+
+    `cases` is to how many the units will be spread out, where a unit has several: parts are then smaller.
+    """
+    step = max(1, CELLS // max(1, count, cases))
     for start in range(0, draws, step):
         rows = min(step, draws - start)
         drawn = rng.integers(0, count, (rows, count)) + np.arange(rows)[:, None] * count
@@ -26,7 +29,7 @@ def bootstrap(result: Result, draws: int = DRAWS, seed: int = 0, level: float = 
     """Return the percentile interval of every metric; users are drawn, with all their cases."""
     users, owner = np.unique(result.users, return_inverse=True)
     rng = np.random.default_rng(seed)
-    parts = [result.resampled(weights[:, owner]) for weights in resamples(len(users), draws, rng)]
+    parts = [result.resampled(weights[:, owner]) for weights in resamples(len(users), draws, rng, len(owner))]
     return {name: percentiles(np.concatenate([part[name] for part in parts]), level) for name in parts[0]}
 
 

@@ -107,8 +107,9 @@ def crossed_bootstrap(paired: Paired, metric: str, draws: int, seed: int = 0) ->
     rng = np.random.default_rng(seed)
     users = np.unique(np.concatenate(paired.users))
     places = [[np.searchsorted(users, cell.users) for cell in row] for row in paired.arms]
+    cases = max(len(cell) for row in paired.arms for cell in row)
     parts = []
-    for weights in resamples(len(users), draws, rng):  # (R, users)
+    for weights in resamples(len(users), draws, rng, cases):  # (R, users)
         times = next(resamples(len(paired.seeds), len(weights), rng))  # (R, S)
         arms = [
             sum(times[:, s] * cell.resampled(weights[:, place[s]], (metric,))[metric] for s, cell in enumerate(row))
