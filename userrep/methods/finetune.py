@@ -10,6 +10,8 @@ from userrep.models.encoder import Encoder
 class Full(Method):
     """Train everything from the pre-trained weights (FineAll)."""
 
+    paper: ClassVar[str] = "Yuan et al., SIGIR 2020 (FineAll)"
+
     def trainable(self, encoder: Encoder) -> tuple[str, ...]:
         return ("*",)
 
@@ -17,15 +19,20 @@ class Full(Method):
 class Scratch(Full):
     """Train everything from random weights: what the labels alone can teach."""
 
+    paper: ClassVar[str] = "none: a control"
     pretrained: ClassVar[bool] = False
 
 
 class Head(Method):
     """Train the head on frozen user vectors (FineCLS), computed once unless the readout or an option adds weights."""
 
+    paper: ClassVar[str] = "Yuan et al., SIGIR 2020 (FineCLS)"
+
 
 class Last(Method):
     """Train the head, the last `blocks` blocks and the final norm (FineLast)."""
+
+    paper: ClassVar[str] = "Yuan et al., SIGIR 2020 (FineLast)"
 
     def __init__(self, blocks: int = 1, table_rank: int = 0, stem_patch: int = 0) -> None:
         super().__init__(table_rank, stem_patch)

@@ -1,5 +1,7 @@
 """PeterRec: patches inside a frozen encoder (Yuan et al., SIGIR 2020)."""
 
+from typing import ClassVar
+
 from torch import nn
 
 from userrep.errors import ConfigError
@@ -28,6 +30,9 @@ class PeterRec(Method):
     norms        norms that train too: none (paper), second, each block's last (published code), or all
     last_blocks  patch only this many blocks, counted from the top
     """
+
+    paper: ClassVar[str] = "Yuan et al., SIGIR 2020"
+    joint: ClassVar[str] = "sublayer"
 
     def __init__(
         self,

@@ -1,10 +1,12 @@
 """Magnitude pruning: drop the smallest weights of each tensor at once, then retrain what is left."""
 
+from typing import ClassVar
+
 import torch
 
 from userrep.errors import ConfigError
 from userrep.methods.method import Method, Phase
-from userrep.methods.surgery import add_mask, kernels, mask_of
+from userrep.methods.surgery import add_mask, kernels, mask_of, weight_of
 from userrep.models.encoder import Encoder
 
 
@@ -13,6 +15,9 @@ class MagnitudePrune(Method):
 
     Phase `prune` changes and measures, phase `retrain` trains all that is left. Conure builds on the same two.
     """
+
+    paper: ClassVar[str] = "Yuan et al., SIGIR 2021 (first half)"
+    joint: ClassVar[str] = "weight"
 
     def __init__(self, keep: float, table_rank: int = 0, stem_patch: int = 0) -> None:
         super().__init__(table_rank, stem_patch)
@@ -23,7 +28,7 @@ class MagnitudePrune(Method):
     def insert(self, encoder: Encoder) -> None:
         for name in kernels(encoder):
             if mask_of(encoder, name) is None:  # what a base has lost stays lost
-                add_mask(encoder, name, torch.ones_like(encoder.get_parameter(name), dtype=torch.bool))
+                add_mask(encoder, name, torch.ones_like(weight_of(encoder, name), dtype=torch.bool))
 
     def phases(self, encoder: Encoder) -> list[Phase]:
         return [Phase("prune", ("*",), begin=self.prune, epochs=0), Phase("retrain", ("*",))]
@@ -31,11 +36,9 @@ class MagnitudePrune(Method):
     def prune(self, encoder: Encoder) -> None:
         """Set each mask to the largest weights of its tensor, among those that the base has."""
         for name in kernels(encoder):
-            path, _, attribute = name.rpartition(".")
-            weight = getattr(encoder.get_submodule(path), attribute)
             mask = mask_of(encoder, name)
             assert mask is not None
-            add_mask(encoder, name, largest(weight.detach(), self.keep) & mask)
+            add_mask(encoder, name, largest(weight_of(encoder, name).detach(), self.keep) & mask)
 
 
 def largest(weight: torch.Tensor, keep: float) -> torch.Tensor:
@@ -48,9 +51,6 @@ def largest(weight: torch.Tensor, keep: float) -> torch.Tensor:
 
 def sparsity(encoder: Encoder) -> float:
     """Return the share of zero weights among the encoder's block kernels."""
-    tensors = []
-    for name in kernels(encoder):
-        path, _, attribute = name.rpartition(".")
-        tensors.append(getattr(encoder.get_submodule(path), attribute))
+    tensors = [weight_of(encoder, name) for name in kernels(encoder)]
     zeros = sum(int((tensor == 0).sum()) for tensor in tensors)
     return zeros / max(1, sum(tensor.numel() for tensor in tensors))

@@ -21,12 +21,7 @@ def matching(encoder: Encoder, patterns: Iterable[str]) -> list[str]:
 
     Raises ConfigError for a pattern that matches nothing, listing what there is.
     """
-    names = [name for name, _ in encoder.named_parameters()]
-    patterns = list(patterns)
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ConfigError(f"no parameter of the encoder matches '{pattern}'", f"there are: {_summary(names)}")
-    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    return _chosen([name for name, _ in encoder.named_parameters()], patterns, "parameter")
 
 
 def train_only(encoder: Encoder, patterns: Iterable[str]) -> list[str]:
@@ -145,8 +140,9 @@ def mask_of(encoder: Encoder, name: str) -> torch.Tensor | None:
         return None
     parametrizations = module.parametrizations
     assert isinstance(parametrizations, nn.ModuleDict)
-    mask: torch.Tensor = parametrizations[attribute][0].mask  # type: ignore[index]
-    return mask
+    changes = parametrizations[attribute]
+    assert isinstance(changes, parametrize.ParametrizationList)
+    return next((change.mask for change in changes if isinstance(change, Mask)), None)
 
 
 def add_mask(encoder: Encoder, name: str, mask: torch.Tensor) -> None:
@@ -155,8 +151,21 @@ def add_mask(encoder: Encoder, name: str, mask: torch.Tensor) -> None:
     if own is not None:
         own.copy_(mask)
         return
+    change_weight(encoder, name, Mask(mask))
+
+
+def weight_of(encoder: Encoder, name: str) -> torch.Tensor:
+    """Return the weight `name` as the encoder reads it, changes and masks included."""
     path, _, attribute = name.rpartition(".")
-    parametrize.register_parametrization(encoder.get_submodule(path), attribute, Mask(mask))
+    weight = getattr(encoder.get_submodule(path), attribute)
+    assert isinstance(weight, torch.Tensor)
+    return weight
+
+
+def change_weight(encoder: Encoder, name: str, change: nn.Module) -> None:
+    """Let the weight `name` be read as `change(weight)`, behind the changes that it has already."""
+    path, _, attribute = name.rpartition(".")
+    parametrize.register_parametrization(encoder.get_submodule(path), attribute, change)
 
 
 def flatten(encoder: Encoder) -> Encoder:
@@ -170,13 +179,42 @@ def flatten(encoder: Encoder) -> Encoder:
     return encoder
 
 
-def kernels(encoder: Encoder) -> list[str]:
-    """Return the names of the blocks' weight tensors of two dimensions or more: no norm, no bias, no table."""
-    return [
+def kernels(encoder: Encoder, patterns: Iterable[str] = ("*",)) -> list[str]:
+    """Return the names of the blocks' weight tensors of two dimensions or more: no norm, no bias, no table.
+
+    Raises ConfigError for a pattern that matches none of them.
+    """
+    names = [
         name.replace("parametrizations.", "").removesuffix(".original")
         for name, parameter in encoder.named_parameters()
-        if name.startswith("blocks.") and parameter.ndim >= 2
+        if name.startswith("blocks.") and parameter.ndim >= 2 and not _is_of_a_change(name)
     ]
+    return _chosen(names, patterns, "kernel")
+
+
+def vectors(encoder: Encoder) -> list[str]:
+    """Return the names of the encoder's own tensors of one dimension: its biases and its norms.
+
+    Raises ConfigError for an encoder that has none.
+    """
+    own = ("stem.", "blocks.", "final.")
+    names = [name for name, tensor in encoder.named_parameters() if name.startswith(own) and tensor.ndim == 1]
+    if not names:
+        raise ConfigError(f"{type(encoder).__name__} has neither biases nor norms", "choose a method that adds weights")
+    return names
+
+
+def _is_of_a_change(name: str) -> bool:
+    """Say whether a parameter is that of a change of a weight, such as a low-rank factor, and no weight itself."""
+    return "parametrizations." in name and not name.endswith(".original")
+
+
+def _chosen(names: list[str], patterns: Iterable[str], kind: str) -> list[str]:
+    patterns = list(patterns)
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ConfigError(f"no {kind} of the encoder matches '{pattern}'", f"there are: {_summary(names)}")
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def _summary(names: list[str], most: int = 12) -> str:
