@@ -1,14 +1,26 @@
 """PeterRec's insertions against formulas written out, its options, and what it refuses."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
+from userrep.build import build
 from userrep.errors import ConfigError
+from userrep.files import read_yaml
+from userrep.groups import conf_dir
 from userrep.methods.patch import Patch
 from userrep.methods.peterrec import PeterRec
 from userrep.methods.surgery import matching
 from userrep.models.nextitnet import NextItNet
+from userrep.objectives.classify import Classify
+from userrep.objectives.next_item import NextItem
+from userrep.sequences.protocol import Protocol
+from userrep.sequences.store import Prepared
+from userrep.stages.transfer import delta_names
+from userrep.training.weights import identities, save_weights
 
 WIDTH = 8
 
@@ -84,6 +96,22 @@ def test_it_starts_as_the_base_exactly_where_it_promises_to(
     assert torch.equal(encoder(items), before) is promised
 
 
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    [
+        ("relu", lambda x: x.clamp_min(0)),
+        ("gelu", lambda x: x * (1 + torch.erf(x / 2**0.5)) / 2),
+        ("leaky_relu", lambda x: torch.where(x > 0, x, 0.01 * x)),
+    ],
+)
+def test_a_patch_has_the_activation_that_it_names(name: str, formula: Callable[[Tensor], Tensor]) -> None:
+    states = torch.randn(4, WIDTH)
+    for skip in (True, False):
+        patch = Patch(WIDTH, 3, name, skip=skip, zero_init=False)
+        change = formula(states @ patch.down.weight.t() + patch.down.bias) @ patch.up.weight.t() + patch.up.bias
+        torch.testing.assert_close(patch(states), states + change if skip else change)
+
+
 @pytest.mark.parametrize(("norms", "trained"), [("none", 0), ("second", 2), ("all", 4)])
 def test_norms_train_as_asked_wherever_patches_moved_them(norms: str, trained: int) -> None:
     for insertion in ("b", "c", "e"):
@@ -125,3 +153,21 @@ def test_what_cannot_be_is_refused_with_a_remedy(options: dict) -> None:
     with pytest.raises(ConfigError) as caught:
         PeterRec(**options).adapt(small(), "last")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("readout", ["mean", "mean+items", "token"])
+def test_a_profile_task_of_movielens_size_is_stored_in_a_twentieth_of_its_base(
+    readout: str, prepared: Prepared, tmp_path: Path
+) -> None:
+    items, protocol = 3_708, Protocol(readout=readout)
+    encoder = build(read_yaml(conf_dir() / "model" / "nextitnet.yaml"), vocab_size=items)
+    assert (encoder.width, len(encoder.blocks)) == (64, 8)
+    base, task = NextItem(), Classify("gender")
+    base.setup(encoder, prepared, protocol)
+    whole = save_weights(tmp_path / "model.safetensors", encoder, base)
+    before, method = identities(encoder), build(read_yaml(conf_dir() / "method" / "peterrec.yaml"))
+    method.adapt(encoder, readout)
+    task.setup(encoder, prepared, protocol)
+    names = delta_names(method, encoder, method.phases(encoder), before)
+    size = save_weights(tmp_path / "delta.safetensors", encoder, task, names)
+    assert 4 * 17_536 < size < 0.05 * whole
