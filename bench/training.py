@@ -73,7 +73,7 @@ def our_model(data: Data, loss: str = "full") -> tuple[Encoder, NextItem]:
     converted = convert("tenrec-nextitnet", plain_model(data).state_dict(), dilations=DILATIONS)
     encoder = converted.module()
     objective = NextItem(loss=loss, tied=False, bias=loss == "full", negatives=data.size.negatives)
-    objective.setup(encoder, data.prepared)
+    objective.setup(encoder, data.prepared, Protocol())
     objective.load_state_dict({name: converted.head[name] for name in objective.state_dict()})
     return encoder, objective
 

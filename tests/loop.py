@@ -95,12 +95,13 @@ def make_job(data: Prepared, folder: Path, kind: str, **changes: Any) -> Job:
     seed_everything(5)
     encoder = NextItNet(data.sequences().vocab_size, WIDTH, [1, 2], dropout=0.3, final_norm=True)
     objective, phases, readout = KINDS[kind](encoder)
-    objective.setup(encoder, data)
+    protocol = Protocol(history=LENGTH, readout=readout)
+    objective.setup(encoder, data, protocol)
     settings = {"epochs": 2, "batch_size": 20, "lr": 0.01, "weight_decay": 0.1, "warmup": 0.2} | changes
     users = np.ones(data.num_users, dtype=bool)
     return Job(
         encoder=encoder, objective=objective, phases=phases, data=data, trainer=Trainer(length=LENGTH, **settings),
-        protocol=Protocol(history=LENGTH, readout=readout), users=users, length=LENGTH, seed=5, folder=folder,
+        protocol=protocol, users=users, length=LENGTH, seed=5, folder=folder,
         validate_first=kind not in ("pretrain", "sampled"),
     )  # fmt: skip
 

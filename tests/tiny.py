@@ -32,6 +32,7 @@ WIDTH, STEPS = 16, 12
 # Keys of a model's yaml that make it small; a newcomer with a key of another name adds it here.
 SMALL: dict[str, Any] = {
     "width": WIDTH, "dilations": [1, 2], "blocks": 2, "layers": 2, "heads": 2, "hidden": 2 * WIDTH,
+    "max_length": 2 * STEPS,
 }  # fmt: skip
 overlay: Path | None = None  # a folder laid out like conf/, for a newcomer
 FOLDER = TemporaryDirectory(prefix="userrep-contracts-")  # removed when the tests end
@@ -135,7 +136,7 @@ def trained(model: str, adaptation: str, task: str = "gender", readout: str = "m
     start_states, start = states(own, histories()), clone(own)
     base_names = {name: ids[id(t)] for name, t in own.state_dict(keep_vars=True).items() if id(t) in ids}
     aim = objective("task", task)
-    aim.setup(own, data())
+    aim.setup(own, data(), protocol)
     phases = adapting.phases(own)
     delta = delta_names(adapting, own, phases, before)
     declared = delta & {name for name, _ in own.named_parameters()}

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from userrep.baselines.baseline import Baseline, item_counts, training_events
+from userrep.baselines.baseline import Baseline
 from userrep.baselines.markov import Markov
 from userrep.build import build
 from userrep.errors import UsageError
@@ -17,6 +17,7 @@ from userrep.files import read_yaml
 from userrep.groups import choices, conf_dir
 from userrep.objectives.objective import Objective
 from userrep.sequences.protocol import Protocol
+from userrep.sequences.seen import item_counts, training_events
 from userrep.sequences.store import Prepared
 
 PROTOCOL = Protocol(history=20)

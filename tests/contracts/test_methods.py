@@ -8,6 +8,7 @@ import torch
 
 from userrep.methods import patch
 from userrep.methods.surgery import flatten, matching
+from userrep.sequences.protocol import Protocol
 from userrep.training.weights import load_weights, same_weights, save_weights
 
 MODELS = tiny.names("model")
@@ -77,7 +78,7 @@ def test_base_and_delta_give_the_trained_states_back_bit_for_bit(model: str, met
     again = tiny.encoder(model)
     tiny.method(method).adapt(again, "mean+token")
     head = tiny.objective("task", "gender")
-    head.setup(again, tiny.data())
+    head.setup(again, tiny.data(), Protocol(readout="mean+token", history=tiny.STEPS))
     load_weights(tmp_path / "delta.safetensors", again, head, partial=True)
     assert size == (tmp_path / "delta.safetensors").stat().st_size
     assert same_weights(again.state_dict(), trained.encoder.state_dict())

@@ -17,7 +17,7 @@ every_objective = pytest.mark.parametrize(("group", "name"), OBJECTIVES, ids=["-
 
 def ready(group: str, name: str, model: str = "nextitnet_paper") -> tuple[Encoder, Objective]:
     encoder, objective = tiny.encoder(model), tiny.objective(group, name)
-    objective.setup(encoder, tiny.data())
+    objective.setup(encoder, tiny.data(), PROTOCOL)
     return encoder, objective
 
 

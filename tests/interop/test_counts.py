@@ -7,6 +7,7 @@ from userrep.methods.patch import count_parameters
 from userrep.methods.peterrec import PeterRec
 from userrep.models.nextitnet import NextItNet
 from userrep.objectives.next_item import NextItem
+from userrep.sequences.protocol import Protocol
 from userrep.training.weights import count
 
 BLOCKS, KERNEL = 8, 3
@@ -25,7 +26,7 @@ def nextitnet(width: int, vocab_size: int = 10) -> NextItNet:
 
 def untied(encoder: NextItNet, bias: bool) -> NextItem:
     objective = NextItem(tied=False, bias=bias)
-    objective.setup(encoder, None)  # type: ignore[arg-type]  # its heads hang on the encoder alone
+    objective.setup(encoder, None, Protocol())  # type: ignore[arg-type]  # its heads hang on the encoder alone
     return objective
 
 

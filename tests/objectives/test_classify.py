@@ -69,7 +69,7 @@ def test_the_loss_is_the_cross_entropy_of_the_head_on_standardised_vectors(
     prepared: Prepared, norm: str, dim: int
 ) -> None:
     encoder, objective = encoder_for(prepared), Classify("age", norm=norm)
-    objective.setup(encoder, prepared)
+    objective.setup(encoder, prepared, PROTOCOL)
     assert objective.head is not None
     torch.nn.init.normal_(objective.head.weight)
     feed = objective.feed(prepared, PROTOCOL, everybody(prepared), 16, 32)
@@ -82,14 +82,14 @@ def test_the_loss_is_the_cross_entropy_of_the_head_on_standardised_vectors(
 
 def test_the_untrained_head_guesses_uniformly(prepared: Prepared) -> None:
     encoder, objective = encoder_for(prepared), Classify("age")
-    objective.setup(encoder, prepared)
+    objective.setup(encoder, prepared, PROTOCOL)
     result = objective.eval().evaluate(encoder, prepared, PROTOCOL, "valid")
     assert result.metrics()["log_loss"] == pytest.approx(np.log(len(prepared.classes("age"))), rel=1e-6)
 
 
 def test_cached_vectors_are_those_that_the_encoder_computes(prepared: Prepared) -> None:
     encoder, objective = encoder_for(prepared), Classify("gender")
-    objective.setup(encoder, prepared)
+    objective.setup(encoder, prepared, PROTOCOL)
     plain = objective.feed(prepared, PROTOCOL, everybody(prepared), PROTOCOL.history, 32)
     feed = objective.cached(plain, encoder, prepared, PROTOCOL)
     for index in feed.order(np.random.default_rng(0)):
@@ -100,7 +100,7 @@ def test_cached_vectors_are_those_that_the_encoder_computes(prepared: Prepared) 
 
 def test_evaluation_on_cached_vectors_equals_one_that_encodes(prepared: Prepared) -> None:
     encoder, objective = encoder_for(prepared), Classify("gender")
-    objective.setup(encoder, prepared)
+    objective.setup(encoder, prepared, PROTOCOL)
     plain = objective.feed(prepared, PROTOCOL, everybody(prepared), PROTOCOL.history, 32)
     before = objective.evaluate(encoder, prepared, PROTOCOL, "valid")
     objective.cached(plain, encoder, prepared, PROTOCOL)
@@ -111,7 +111,7 @@ def test_evaluation_on_cached_vectors_equals_one_that_encodes(prepared: Prepared
 
 def test_what_was_cached_is_forgotten_before_the_encoder_changes(prepared: Prepared) -> None:
     encoder, objective = encoder_for(prepared), Classify("gender")
-    objective.setup(encoder, prepared)
+    objective.setup(encoder, prepared, PROTOCOL)
     assert objective.head is not None
     torch.nn.init.normal_(objective.head.weight)
     plain = objective.feed(prepared, PROTOCOL, everybody(prepared), PROTOCOL.history, 32)
@@ -126,8 +126,8 @@ def test_what_was_cached_is_forgotten_before_the_encoder_changes(prepared: Prepa
 def test_a_users_vector_is_the_same_whoever_else_is_encoded(prepared: Prepared) -> None:
     encoder, objective = encoder_for(prepared), Classify("gender")
     cases = objective.cases(prepared, PROTOCOL, "train")
-    together = encode_users(encoder, prepared, cases, PROTOCOL.history)
-    part = encode_users(encoder, prepared, cases.take(np.arange(0, len(cases), 2)), PROTOCOL.history)
+    together = encode_users(encoder, prepared.sequences(), cases, PROTOCOL.history)
+    part = encode_users(encoder, prepared.sequences(), cases.take(np.arange(0, len(cases), 2)), PROTOCOL.history)
     torch.testing.assert_close(part, together[::2], rtol=1e-5, atol=1e-6)
 
 
@@ -139,7 +139,7 @@ def test_a_share_of_labels_outside_the_unit_interval_is_refused(fraction: float)
 
 def test_an_unknown_label_lists_those_there_are(prepared: Prepared) -> None:
     with pytest.raises(DataError) as caught:
-        Classify("occupation").setup(encoder_for(prepared), prepared)
+        Classify("occupation").setup(encoder_for(prepared), prepared, PROTOCOL)
     assert "gender" in caught.value.hint
 
 
@@ -153,7 +153,7 @@ def test_a_head_trained_for_few_updates_serves_vectors_on_the_scale_it_was_train
     prepared: Prepared, updates: int
 ) -> None:
     encoder, objective = encoder_for(prepared), Classify("gender")
-    objective.setup(encoder, prepared)
+    objective.setup(encoder, prepared, PROTOCOL)
     users = 5 + 3 * torch.randn(400, encoder.width, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         objective.train()

@@ -28,7 +28,7 @@ def encoder_for(data: Prepared) -> NextItNet:
 
 def ready(data: Prepared, **form: object) -> tuple[NextItNet, NextItem]:
     encoder, objective = encoder_for(data), NextItem(**form)  # type: ignore[arg-type]
-    objective.setup(encoder, data)
+    objective.setup(encoder, data, PROTOCOL)
     with torch.no_grad():
         for parameter in objective.parameters():
             parameter.normal_()

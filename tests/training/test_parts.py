@@ -10,6 +10,7 @@ from userrep.errors import ConfigError, DataError
 from userrep.methods.surgery import train_only
 from userrep.models.nextitnet import NextItNet
 from userrep.objectives.next_item import NextItem
+from userrep.sequences.protocol import Protocol
 from userrep.training.journal import Journal
 from userrep.training.optim import make_optimizer, set_rate
 from userrep.training.seed import generator, stream
@@ -26,7 +27,7 @@ def encoder(seed: int = 0) -> NextItNet:
 
 def untied() -> NextItem:
     objective = NextItem(tied=False, bias=True)
-    objective.setup(encoder(), None)  # type: ignore[arg-type]  # its heads hang on the encoder alone
+    objective.setup(encoder(), None, Protocol())  # type: ignore[arg-type]  # its heads hang on the encoder alone
     return objective
 
 

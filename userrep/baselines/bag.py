@@ -40,7 +40,7 @@ class BagLR(Probe):
 
     def seen_bags(self, data: Prepared, protocol: Protocol) -> sparse.csr_matrix:
         """Return the bags of all users whose behaviour may be learned from, with labels or without."""
-        rows, offsets = np.flatnonzero(seen_users(data, protocol)), data.sequences().offsets
+        rows, offsets = np.flatnonzero(seen_users(data, protocol)), data.sequences(protocol.source).offsets
         return bags(data, Cases(rows, offsets[rows + 1], np.zeros_like(rows)), self.history)
 
 

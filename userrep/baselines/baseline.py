@@ -5,13 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from userrep.build import Component
 from userrep.errors import UsageError
 from userrep.evaluation.results import Metrics, Result
 from userrep.objectives.objective import Objective
-from userrep.sequences.protocol import Protocol, seen_users
+from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
 
 Settings = dict[str, Any]
@@ -69,16 +67,3 @@ class Baseline(Component, ABC):
         self.chosen, self.validated = self.trials[best], found[best][1]
         return self.validated if role == "valid" else predict(self.chosen.settings, role)
 
-
-def training_events(data: Prepared, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
-    """Return which events `(E,)` train, a mask, and each event's position within its user."""
-    offsets, ends = data.sequences().offsets, data.split(protocol.events).train_end
-    counts = np.diff(offsets)
-    position = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
-    return position < np.repeat(np.where(seen_users(data, protocol), ends, 0), counts), position
-
-
-def item_counts(data: Prepared, protocol: Protocol) -> np.ndarray:
-    """Count each item's training events: `(V,)` int64."""
-    sequences = data.sequences()
-    return np.bincount(sequences.items[training_events(data, protocol)[0]], minlength=sequences.vocab_size)

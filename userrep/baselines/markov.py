@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from userrep.baselines.baseline import Baseline, Predict, Settings, item_counts, training_events
+from userrep.baselines.baseline import Baseline, Predict, Settings
 from userrep.baselines.popularity import rank_cases
 from userrep.errors import ConfigError
 from userrep.evaluation.ranking import Block
@@ -15,6 +15,7 @@ from userrep.evaluation.results import RankingResult
 from userrep.objectives.objective import Objective
 from userrep.sequences.batches import Cases
 from userrep.sequences.protocol import Protocol
+from userrep.sequences.seen import item_counts, training_events
 from userrep.sequences.store import Prepared, Sequences
 
 BACKOFF = 1e-3  # weight of an item's share of all events: it orders the items that no transition reaches

@@ -5,12 +5,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from userrep.baselines.baseline import Baseline, Predict, Settings, item_counts
+from userrep.baselines.baseline import Baseline, Predict, Settings
 from userrep.evaluation.ranking import Block, Csr, Scorer
 from userrep.evaluation.results import RankingResult
 from userrep.objectives.objective import Objective
 from userrep.sequences.batches import Cases
 from userrep.sequences.protocol import Protocol
+from userrep.sequences.seen import item_counts
 from userrep.sequences.store import Prepared
 
 

@@ -31,11 +31,11 @@ class RandomEncoder(Probe):
         self.final_norm = final_norm
 
     def features(self, kind: str, data: Prepared, protocol: Protocol, seed: int) -> Features:
-        rows, offsets = np.arange(data.num_users), data.sequences().offsets
-        everyone = Cases(rows, offsets[1:], np.zeros_like(rows))
+        rows, sequences = np.arange(data.num_users), data.sequences(protocol.source)
+        everyone = Cases(rows, sequences.offsets[1:], np.zeros_like(rows))
         with torch.inference_mode():
             encoder = self._encoder(data, protocol, seed)
-            vectors = encode_users(encoder, data, everyone, protocol.history).double().numpy()  # (U, P * D)
+            vectors = encode_users(encoder, sequences, everyone, protocol.history).double().numpy()  # (U, P * D)
         standard = standardiser(vectors[seen_users(data, protocol)])(vectors)
         return lambda cases: standard[cases.rows]
 
@@ -44,7 +44,7 @@ class RandomEncoder(Probe):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder = NextItNet(
-                vocab_size=data.sequences().vocab_size,
+                vocab_size=data.sequences(protocol.source).vocab_size,
                 width=self.width,
                 dilations=self.dilations,
                 kernel_size=self.kernel_size,

@@ -15,7 +15,7 @@ from userrep.models.encoder import Encoder
 from userrep.objectives.objective import ROLES, Objective
 from userrep.sequences.batches import Batch, Cached, Cases, Feed, Histories, histories
 from userrep.sequences.protocol import Protocol
-from userrep.sequences.store import Prepared
+from userrep.sequences.store import Prepared, Sequences
 
 
 class OverUsers(nn.BatchNorm1d):
@@ -98,7 +98,7 @@ class Classify(Objective):
     def splits(self) -> tuple[str, ...]:
         return ("users",)
 
-    def setup(self, encoder: Encoder, data: Prepared) -> None:
+    def setup(self, encoder: Encoder, data: Prepared, protocol: Protocol) -> None:
         classes = data.classes(self.label)
         if len(classes) < 2:
             raise DataError(f"label '{self.label}' has one class: {classes}", "choose a label with two classes or more")
@@ -113,10 +113,10 @@ class Classify(Objective):
         rows = np.flatnonzero((labels >= 0) & (split.user_role == ROLES[role]))
         if role != "test" and self.label_fraction < 1:
             rows = nested_sample(rows, labels[rows], self.label_fraction, self.label_draw)
-        return Cases(rows, data.sequences().offsets[rows + 1], labels[rows])
+        return Cases(rows, self.inputs(data, protocol).offsets[rows + 1], labels[rows])
 
     def feed(self, data: Prepared, protocol: Protocol, users: np.ndarray, length: int, batch_size: int) -> Histories:
-        sequences, cases = data.sequences(), self.cases(data, protocol, "train")
+        sequences, cases = self.inputs(data, protocol), self.cases(data, protocol, "train")
         chosen = cases.take(users[cases.rows])
         if len(chosen) == 0:
             raise DataError(f"no training user has a label '{self.label}'", "choose another task or another fold")
@@ -131,7 +131,7 @@ class Classify(Objective):
         assert isinstance(feed, Histories)
         self.keeping = True
         with torch.no_grad():
-            return Cached(feed, encode_users(encoder, data, feed.cases, feed.length))
+            return Cached(feed, encode_users(encoder, self.inputs(data, protocol), feed.cases, feed.length))
 
     def forget(self) -> None:
         self.keeping, self.frozen = False, {}
@@ -147,7 +147,7 @@ class Classify(Objective):
         cases = self.select(self.cases(data, protocol, role), users if role == "train" else None)
         with torch.inference_mode():
             if role not in self.frozen:
-                vectors = encode_users(encoder, data, cases, protocol.history)
+                vectors = encode_users(encoder, self.inputs(data, protocol), cases, protocol.history)
                 self.frozen |= {role: vectors} if self.keeping else {}
             else:
                 vectors = self.frozen[role]
@@ -155,9 +155,9 @@ class Classify(Objective):
         return ClassificationResult(cases.rows, cases.targets, probabilities, tuple(data.classes(self.label)))
 
 
-def encode_users(encoder: Encoder, data: Prepared, cases: Cases, length: int) -> Tensor:
+def encode_users(encoder: Encoder, sequences: Sequences, cases: Cases, length: int) -> Tensor:
     """Encode the users of `cases` in fixed tiles: `(N, user_width)`."""
-    sequences, device = data.sequences(), encoder.item_vectors().device
+    device = encoder.item_vectors().device
 
     def encode(start: int, stop: int) -> Tensor:
         part = cases.take(np.arange(start, stop))

@@ -1,21 +1,18 @@
 """Next item: each state predicts the item that follows, over the whole vocabulary or over shared negatives."""
 
-from typing import ClassVar
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from userrep.errors import ConfigError
-from userrep.evaluation.ranking import Csr, DotScorer, encode_in_tiles
-from userrep.evaluation.results import RankingResult
 from userrep.models.encoder import Encoder
 from userrep.models.stem import truncated_normal_
-from userrep.objectives.objective import Objective
+from userrep.objectives.ranking import Ranking
 from userrep.objectives.samplers import Sampler
 from userrep.objectives.softmax import full_softmax, sampled_softmax
-from userrep.sequences.batches import Batch, Cases, Windows, histories
+from userrep.sequences.batches import Batch, Cases, Windows
 from userrep.sequences.protocol import Protocol
+from userrep.sequences.seen import item_counts
 from userrep.sequences.store import Prepared
 from userrep.sequences.vocab import PAD, RESERVED
 
@@ -23,7 +20,7 @@ LOSSES = ("full", "sampled")
 SAMPLER_POWER = {"uniform": 0.0, "frequency": 1.0}
 
 
-class NextItem(Objective):
+class NextItem(Ranking):
     """Predict the next item at every real position (NextItNet; PeterRec section 3.1, spec 1.3).
 
     tied       score against the item table; else against an own table (V, D), as in the published code
@@ -31,8 +28,6 @@ class NextItem(Objective):
     loss       full: exact softmax in chunks; sampled: `negatives` shared by the batch, logQ corrected
     sampler    uniform or frequency, over training counts
     """
-
-    kind: ClassVar[str] = "ranking"
 
     def __init__(
         self,
@@ -62,7 +57,7 @@ class NextItem(Objective):
     def task_name(self) -> str:
         return "next_item"
 
-    def setup(self, encoder: Encoder, data: Prepared) -> None:
+    def setup(self, encoder: Encoder, data: Prepared, protocol: Protocol) -> None:
         if not self.tied:
             self.table = nn.Parameter(truncated_normal_(torch.empty(encoder.vocab_size, encoder.width)))
         if self.with_bias:
@@ -70,7 +65,8 @@ class NextItem(Objective):
 
     def cases(self, data: Prepared, protocol: Protocol, role: str) -> Cases:
         """Return each user's first event of the role as target, its history all that lies before it."""
-        sequences, split = data.sequences(), data.split(protocol.events)
+        sequences = self.inputs(data, protocol)
+        split = data.split(protocol.events, domain=protocol.source)
         counts = np.diff(sequences.offsets)
         bounds = {"train": (np.maximum(split.train_end - 1, 1), split.train_end),
                   "valid": (split.train_end, split.valid_end), "test": (split.valid_end, counts)}  # fmt: skip
@@ -80,7 +76,8 @@ class NextItem(Objective):
         return Cases(rows, ends, np.asarray(sequences.items[ends], dtype=np.int64))
 
     def feed(self, data: Prepared, protocol: Protocol, users: np.ndarray, length: int, batch_size: int) -> Windows:
-        sequences, split = data.sequences(), data.split(protocol.events)
+        sequences = self.inputs(data, protocol)
+        split = data.split(protocol.events, domain=protocol.source)
         rows = np.flatnonzero(users)
         begins = sequences.offsets[rows]
         ends = begins + split.train_end[rows]
@@ -101,22 +98,15 @@ class NextItem(Objective):
         expected = self.sampler.log_expected(self.negatives).to(states.device)
         return sampled_softmax(states, self.item_table(encoder), None, targets, sampled, expected)
 
-    def evaluate(
-        self, encoder: Encoder, data: Prepared, protocol: Protocol, role: str, users: np.ndarray | None = None
-    ) -> RankingResult:
-        sequences, cases = data.sequences(), self.select(self.cases(data, protocol, role), users)
-        device = encoder.item_vectors().device
+    def states_of(self, encoder: Encoder, items: Tensor) -> Tensor:
+        return encoder(items)[:, -1]
 
-        def encode(start: int, stop: int) -> Tensor:
-            part = cases.take(np.arange(start, stop))
-            items = histories(sequences.items, sequences.offsets, part, protocol.history)
-            return encoder(torch.from_numpy(items).to(device))[:, -1]  # (tile, D)
+    def output(self, encoder: Encoder) -> tuple[Tensor, Tensor | None]:
+        return self.item_table(encoder), self.bias
 
-        with torch.inference_mode():
-            states = encode_in_tiles(encode, len(cases))
-            scorer = DotScorer(states, self.item_table(encoder), self.bias)
-        history = Csr(sequences.items, sequences.offsets[cases.rows], cases.ends)
-        return RankingResult.rank(cases.rows, cases.targets, scorer, history, encoder.vocab_size)
+    def slice_values(self, data: Prepared, protocol: Protocol, cases: Cases) -> dict[str, np.ndarray]:
+        popularity = item_counts(data, protocol)[cases.targets]
+        return super().slice_values(data, protocol, cases) | {"popularity": popularity}
 
     def item_table(self, encoder: Encoder) -> Tensor:
         """Return the output table `(V, D)`."""

@@ -11,7 +11,7 @@ from userrep.evaluation.results import Result
 from userrep.models.encoder import Encoder
 from userrep.sequences.batches import Batch, Cases, Feed
 from userrep.sequences.protocol import Protocol
-from userrep.sequences.store import Prepared
+from userrep.sequences.store import Prepared, Sequences
 
 ROLES = {"train": 0, "valid": 1, "test": 2}
 
@@ -26,9 +26,21 @@ class Objective(nn.Module, Component):
     metric: str = "ndcg@10"
     maximise: bool = True
 
-    def setup(self, encoder: Encoder, data: Prepared) -> None:
-        """Make the heads for this encoder and this data set."""
+    def setup(self, encoder: Encoder, data: Prepared, protocol: Protocol) -> None:
+        """Make the heads for this encoder, this data set and what the protocol reads of it."""
         raise TypeError(f"{type(self).__name__} must make its heads")
+
+    def inputs(self, data: Prepared, protocol: Protocol) -> Sequences:
+        """Return the events that histories are read from, which the ends of cases index; the source domain's here."""
+        return data.sequences(protocol.source)
+
+    def extra_items(self, data: Prepared, protocol: Protocol) -> int:
+        """Return by how many items `inputs` exceed the vocabulary of the source domain; none here."""
+        return 0
+
+    def slice_values(self, data: Prepared, protocol: Protocol, cases: Cases) -> dict[str, np.ndarray]:
+        """Return whole numbers `(N,)` by which results are sliced; the length of the history here."""
+        return {"history": cases.ends - self.inputs(data, protocol).offsets[cases.rows]}
 
     def cases(self, data: Prepared, protocol: Protocol, role: str) -> Cases:
         """Return the evaluation examples of a role: train, valid or test."""

@@ -23,6 +23,7 @@ class Protocol(Component):
     history         longest input history, in events
     readout         last, token, mean, items, attention, or several joined by '+'
     pretrain_users  train: a base never sees validation or test users of the fold; all: the papers' transductive way
+    source          the domain that encoders read; null for the data set's main one
     """
 
     events: str = "leave_one_out"
@@ -31,6 +32,7 @@ class Protocol(Component):
     history: int = 200
     readout: str = "mean"
     pretrain_users: str = "train"
+    source: str | None = None
 
     def __post_init__(self) -> None:
         if self.history < 1:
@@ -47,6 +49,8 @@ class Protocol(Component):
     def hash(self, data_hash: str, split_hash: str, task: str) -> str:
         """Name the conditions of a result; only the fold may differ between numbers that are compared."""
         shared = {key: value for key, value in asdict(self).items() if key != "fold"}
+        if self.source is None:  # the conditions of data of one domain keep the name that they had
+            del shared["source"]
         return digest({"protocol": shared, "data": data_hash, "split": split_hash, "task": task})[:12]
 
 

@@ -83,5 +83,4 @@ def _make(session: Session, config: dict[str, Any], data: Prepared) -> None:
 
 
 def _keep(made: Run, result: Result, split: str, data: Prepared, protocol: Protocol, task: Objective) -> None:
-    ends = task.cases(data, protocol, split).ends
-    save_report(made, make_report(result, ends, data, protocol, split, made.weights_hash), result, data)
+    save_report(made, make_report(result, task, data, protocol, split, made.weights_hash), result, data)

@@ -64,8 +64,7 @@ def _measure(source: Run, split: str, request: Request) -> dict[str, Any]:
     encoder, objective = restore(source, data, choose_device(request.device))
     protocol = build(source.config["protocol"], at="protocol")
     result = objective.evaluate(encoder, data, protocol, split)
-    ends = objective.cases(data, protocol, split).ends
-    report = make_report(result, ends, data, protocol, split, source.weights_hash)
+    report = make_report(result, objective, data, protocol, split, source.weights_hash)
     save_report(source, report, result, data)
     return report
 

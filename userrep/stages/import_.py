@@ -89,17 +89,18 @@ def _config(request: Request, converted: Converted) -> dict[str, Any]:
         "sha256": sha256_of(request.extra["checkpoint"]),
         "items": None if items is None else sha256_of(items),
     }
-    chosen = config.pop("choices") | {"model": _name_of(converted.model), "objective": "next_item"}
+    name = _name_of(converted.model, request.extra["kind"])
+    chosen = config.pop("choices") | {"model": name, "objective": "next_item"}
     config |= {"model": converted.model, "objective": objective}
     if converted.method is not None:
         config["method"] = converted.method
     return config | {"checkpoint": checkpoint, "choices": chosen}
 
 
-def _name_of(model: Mapping[str, Any]) -> str:
-    """Return what conf/model calls the class of a model."""
+def _name_of(model: Mapping[str, Any], kind: str) -> str:
+    """Return what conf/model calls the class of a model, or the kind of checkpoint where it has no yaml."""
     targets = {name: read_yaml(conf_dir() / "model" / f"{name}.yaml")["_target_"] for name in choices("model")}
-    return next(name for name, target in targets.items() if target == model["_target_"])
+    return next((name for name, target in targets.items() if target == model["_target_"]), kind)
 
 
 def _rows(request: Request, converted: Converted, data: Prepared) -> Rows:
@@ -116,7 +117,7 @@ def _models(config: Mapping[str, Any], converted: Converted, rows: Rows, data: P
     ours = placed(converted, rows)
     encoder = ours.module(config["protocol"]["readout"])
     objective = build(config["objective"])
-    objective.setup(encoder, data)
+    objective.setup(encoder, data, build(config["protocol"]))
     objective.load_state_dict(ours.head)
     return encoder, objective.eval()
 

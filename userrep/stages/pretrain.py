@@ -49,9 +49,9 @@ def run(request: Request) -> dict[str, Any]:
 def _job(request: Request, config: dict[str, Any], data: Prepared, folder: Any) -> Job:
     seed_everything(config["seed"])
     protocol = build(config["protocol"])
-    encoder = build(config["model"], vocab_size=data.sequences().vocab_size)
+    encoder = build(config["model"], vocab_size=data.sequences(protocol.source).vocab_size)
     objective = build(config["objective"])
-    objective.setup(encoder, data)
+    objective.setup(encoder, data, protocol)
     trainer = build(config["trainer"])
     return Job(
         encoder=encoder, objective=objective, phases=[Phase("train", ("*",))], data=data, protocol=protocol,

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from userrep import console
-from userrep.baselines.baseline import item_counts
 from userrep.evaluation.intervals import bootstrap
 from userrep.evaluation.per_user import write_per_user
-from userrep.evaluation.results import RankingResult, Result
-from userrep.evaluation.slices import Slice, slices
+from userrep.evaluation.results import Result
+from userrep.evaluation.slices import slices
 from userrep.files import read_json, write_json
+from userrep.objectives.objective import Objective
 from userrep.run import Run
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
@@ -25,24 +25,18 @@ Report = dict[str, Any]
 
 
 def make_report(
-    result: Result, ends: np.ndarray, data: Prepared, protocol: Protocol, split: str, weights_hash: str | None
+    result: Result, task: Objective, data: Prepared, protocol: Protocol, split: str, weights_hash: str | None
 ) -> Report:
-    """Measure a result; `ends (N,)` are where its cases' histories end in the events of the data set."""
+    """Measure a result of the cases that `task` asks for in `split`, all of them and in slices."""
+    values = task.slice_values(data, protocol, task.cases(data, protocol, split))
     return {
         "split": split,
         "users": len(np.unique(result.users)),
         "metrics": result.metrics(),
         "intervals": bootstrap(result),
-        "slices": [piece.record() for piece in _slices(result, ends, data, protocol)],
+        "slices": [piece.record() for by, each in values.items() for piece in slices(result, by, each)],
         "weights_hash": weights_hash,
     }
-
-
-def _slices(result: Result, ends: np.ndarray, data: Prepared, protocol: Protocol) -> list[Slice]:
-    found = slices(result, "history", ends - data.sequences().offsets[result.users])
-    if isinstance(result, RankingResult):
-        found += slices(result, "popularity", item_counts(data, protocol)[result.targets])
-    return found
 
 
 def save_report(run: Run, report: Report, result: Result, data: Prepared) -> None:

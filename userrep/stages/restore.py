@@ -22,11 +22,12 @@ def restore(run: Run, data: Prepared, device: torch.device | None = None) -> tup
     check_trained(run)
     check_data(run, data)
     config, parent = run.config, run.parent()
+    protocol = build(config["protocol"])
     encoder = base_encoder(config, parent, data)
     if config.get("method"):
-        build(config["method"]).adapt(encoder, config["protocol"]["readout"])
+        build(config["method"]).adapt(encoder, protocol.readout)
     objective = build(config.get("task") or config["objective"])
-    objective.setup(encoder, data)
+    objective.setup(encoder, data, protocol)
     load_weights(run.weights, encoder, objective, partial=parent is not None)
     target = device or torch.device("cpu")
     return encoder.to(target).eval(), objective.to(target).eval()
@@ -38,7 +39,7 @@ def base_encoder(config: dict[str, Any], parent: Run | None, data: Prepared) -> 
     if parent is not None and (method is None or method.pretrained):
         encoder, _ = restore(parent, data)
         return encoder.train()
-    return build(config["model"], vocab_size=data.sequences().vocab_size)
+    return build(config["model"], vocab_size=data.sequences(config["protocol"].get("source")).vocab_size)
 
 
 def check_trained(run: Run) -> None:

@@ -100,7 +100,7 @@ def _job(
     before, full = identities(encoder), count(encoder)
     method.adapt(encoder, protocol.readout)
     objective = build(config["task"])
-    objective.setup(encoder, data)
+    objective.setup(encoder, data, protocol)
     phases = method.phases(encoder)
     names = delta_names(method, encoder, phases, before)
     length = trainer.length if objective.kind == "ranking" else protocol.history

@@ -1,0 +1,59 @@
+"""Ranking: what every task shares whose answer is an item, its evaluation first."""
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from userrep.evaluation.ranking import Csr, DotScorer, encode_in_tiles
+from userrep.evaluation.results import RankingResult
+from userrep.models.encoder import Encoder
+from userrep.objectives.objective import Objective
+from userrep.sequences.batches import Cases, histories
+from userrep.sequences.protocol import Protocol
+from userrep.sequences.store import Prepared, Sequences
+
+
+class Ranking(Objective):
+    """Rank the items of a domain for a history: a state for each history, a vector for each item, a dot product."""
+
+    kind: ClassVar[str] = "ranking"
+
+    def targets(self, data: Prepared, protocol: Protocol) -> Sequences:
+        """Return the events of the domain whose items are ranked; the one that histories are read from here."""
+        return self.inputs(data, protocol)
+
+    def seen(self, data: Prepared, protocol: Protocol, cases: Cases) -> Csr:
+        """Return the ranked items that each case's user has met before, which are not offered again."""
+        sequences = self.inputs(data, protocol)
+        return Csr(sequences.items, sequences.offsets[cases.rows], cases.ends)
+
+    def states_of(self, encoder: Encoder, items: Tensor) -> Tensor:
+        """Return what scores the items: histories `(B, T)` -> `(B, D)`."""
+        raise TypeError(f"{type(self).__name__} must say which state it ranks by")
+
+    def output(self, encoder: Encoder) -> tuple[Tensor, Tensor | None]:
+        """Return the vectors `(V, D)` of the ranked items and their biases `(V,)` or None."""
+        raise TypeError(f"{type(self).__name__} must name its output table")
+
+    def evaluate(
+        self, encoder: Encoder, data: Prepared, protocol: Protocol, role: str, users: np.ndarray | None = None
+    ) -> RankingResult:
+        cases = self.select(self.cases(data, protocol, role), users)
+        with torch.inference_mode():
+            table, bias = self.output(encoder)
+            scorer = DotScorer(self.encode(encoder, data, protocol, cases), table, bias)
+        vocab_size = self.targets(data, protocol).vocab_size
+        return RankingResult.rank(cases.rows, cases.targets, scorer, self.seen(data, protocol, cases), vocab_size)
+
+    def encode(self, encoder: Encoder, data: Prepared, protocol: Protocol, cases: Cases) -> Tensor:
+        """Encode the histories of cases in fixed tiles: `(N, D)`."""
+        sequences, device = self.inputs(data, protocol), encoder.item_vectors().device
+
+        def encode(start: int, stop: int) -> Tensor:
+            part = cases.take(np.arange(start, stop))
+            items = histories(sequences.items, sequences.offsets, part, protocol.history)
+            return self.states_of(encoder, torch.from_numpy(items).to(device))  # (tile, D)
+
+        return encode_in_tiles(encode, len(cases))
