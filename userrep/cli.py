@@ -149,7 +149,10 @@ def download(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The data set.", autocompletion=_choices_of("dataset"))
     ],
-    from_file: Annotated[Path | None, typer.Option(help="An archive that is here already.")] = None,
+    from_file: Annotated[
+        list[Path] | None,
+        typer.Option(help="An archive, a folder or a file that is here already; may be given again."),
+    ] = None,
     accept_licence: Annotated[
         bool, typer.Option("--accept-licence", help="Accept the data's licence.")
     ] = False,
@@ -221,13 +224,20 @@ def compare(
     reference: Annotated[
         Path | None, typer.Option(help="The run the others are held against; the first.")
     ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="What still counts as good, such as 0.01; by the metric.")
+    ] = None,
+    split: Annotated[Split, typer.Option(help="Whose results to compare.")] = Split.test,
+    latex: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the table for LaTeX there, - for stdout.")
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Compare runs of unlike protocols all the same.")
     ] = False,
 ) -> _Ask:
     """Put runs side by side, with paired intervals."""
     extra = {"runs": runs, "metrics": tuple(metric or ()), "reference": reference, "force": force}
-    return _Ask(extra=extra)
+    return _Ask(extra=extra | {"margin": margin, "split": split.value, "latex": latex})
 
 
 @_verb("import", *_COMPOSING, *_MAKING, "dataset")

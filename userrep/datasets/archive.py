@@ -1,100 +1,105 @@
-"""Takes named members out of a zip archive and nothing else, nowhere else."""
+"""Takes named members out of archives, folders and loose files, and nothing else, nowhere else."""
 
+import gzip
 import hashlib
-import stat
-import zipfile
-import zlib
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from userrep.datasets.packed import DAMAGED, BadArchive, Entry, opened
 from userrep.errors import DataError
 from userrep.files import replacing
 
+__all__ = ["BadArchive", "extract", "holds"]
+
 CHUNK = 1 << 20  # bytes
-PLAIN = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-ENCRYPTED = 0x1  # bit of a zip entry's flags
 
 
-class BadArchive(DataError):
-    """This file is no zip, is damaged or hostile, or holds something else."""
+def extract(
+    archive: Path | Sequence[Path], members: Sequence[str], folder: Path, limit: int, extras: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Write `members`, and those of `extras` that there are, into `folder` under their base names.
 
-
-def extract(archive: Path, members: Sequence[str], folder: Path, limit: int) -> dict[str, dict[str, Any]]:
-    """Write `members` (paths in the archive) into `folder` under their base names.
-
-    Returns {name: {bytes, sha256}}.
-
-    All entries are judged before the first byte is written; each file appears whole or not at all.
+    A member is a path in the archive; where there is no such path, the file with its base name counts, wherever it
+    lies, packed as `.gz` or not. `*` stands for any part of a base name. Returns {name: {bytes, sha256}}. All
+    entries are judged before the first byte is written; each file appears whole or not at all.
 
     Raises:
-        BadArchive: no zip, damaged, a member is missing, a link or encrypted, an entry points out of its
+        BadArchive: no archive, damaged, a member is missing, a link or encrypted, an entry points out of its
             folder, or the members hold more than `limit` bytes together.
         DataError: `folder` cannot be written.
     """
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            entries = _entries(opened, members)
-            if (
-                total := sum(entry.file_size for entry in entries)
-            ) > limit:  # zipfile stops at the size an entry states
-                raise BadArchive(
-                    f"{archive} would unpack to {total:,} bytes; the limit is {limit:,}", "do not use it"
-                )
-            return {
-                (name := PurePosixPath(e.filename).name): _copy(opened, e, folder / name) for e in entries
-            }
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise BadArchive(f"{archive} is damaged or no zip archive ({error})", "fetch it again") from error
+    paths = [archive] if isinstance(archive, Path) else list(archive)
+    named = ", ".join(map(str, paths))
+    with opened(paths) as entries:
+        wanted, missing = _wanted(entries, members)
+        if missing:
+            raise BadArchive(f"{named} does not hold {', '.join(missing)}", "give the archive as it was published")
+        wanted |= _wanted(entries, extras)[0]
+        for entry in wanted.values():
+            if entry.fault:
+                raise BadArchive(*entry.fault)
+        if (total := sum(entry.size for entry in wanted.values())) > limit:
+            raise BadArchive(f"{named} would unpack to {total:,} bytes; the limit is {limit:,}", "do not use it")
+        return {name: _copy(entry, folder / name) for name, entry in wanted.items()}
 
 
-def holds(archive: Path, members: Sequence[str]) -> bool:
-    """Say whether `archive` is a readable zip with all of `members`."""
+def holds(archive: Path | Sequence[Path], members: Sequence[str]) -> bool:
+    """Say whether `archive` can be read and has all of `members`."""
     try:
-        with zipfile.ZipFile(archive) as opened:
-            return set(members) <= set(opened.namelist())
-    except (zipfile.BadZipFile, OSError):
+        with opened([archive] if isinstance(archive, Path) else archive) as entries:
+            return not _wanted(entries, members)[1]
+    except DataError:
         return False
 
 
-def _entries(opened: zipfile.ZipFile, members: Sequence[str]) -> list[zipfile.ZipInfo]:
-    known = {entry.filename: entry for entry in opened.infolist()}
-    for name in known:
-        if _escapes(name):
-            raise BadArchive(
-                f"{opened.filename} has an entry that points out of its folder: {name!r}", "do not use it"
-            )
-    missing = [member for member in members if member not in known]
-    if missing:
-        raise BadArchive(
-            f"{opened.filename} does not hold {', '.join(missing)}", "give the archive as it was published"
-        )
-    entries = [known[member] for member in members]
-    for entry in entries:
-        _refuse_special(entry, str(opened.filename))
-    return entries
+def _wanted(entries: Sequence[Entry], members: Iterable[str]) -> tuple[dict[str, Entry], list[str]]:
+    """Return {base name: entry} of `members`, and those that are missing.
+
+    Raises:
+        BadArchive: a member could be one of several files.
+    """
+    found: dict[str, Entry] = {}
+    missing = []
+    for member in members:
+        fitting = [entry for entry in entries if entry.path == member] or _by_name(entries, member)
+        for name in {entry.name for entry in fitting}:
+            same = [entry for entry in fitting if entry.name == name]
+            if len(same) > 1:
+                both = " and ".join(entry.path for entry in same[:2])
+                raise BadArchive(f"{member} may be {both}", "give only the files that are meant")
+            found[name] = same[0]
+        if not fitting:
+            missing.append(member)
+    return found, missing
 
 
-def _escapes(name: str) -> bool:
-    windows = PureWindowsPath(name)  # reads both kinds of slash
-    return bool(windows.anchor) or ".." in windows.parts
+def _by_name(entries: Sequence[Entry], member: str) -> list[Entry]:
+    name = PurePosixPath(member).name
+    plain = [entry for entry in entries if fnmatchcase(entry.name, name)]
+    return plain or [entry for entry in entries if fnmatchcase(entry.name, f"{name}.gz")]
 
 
-def _refuse_special(entry: zipfile.ZipInfo, archive: str) -> None:
-    mode = entry.external_attr >> 16
-    if entry.is_dir() or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
-        raise BadArchive(f"{archive}: {entry.filename} is no plain file", "do not use it")
-    if entry.flag_bits & ENCRYPTED or entry.compress_type not in PLAIN:
-        raise BadArchive(
-            f"{archive}: {entry.filename} is encrypted or packed in an unusual way", "pack it as a plain zip"
-        )
-
-
-def _copy(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> dict[str, Any]:
+def _copy(entry: Entry, target: Path) -> dict[str, Any]:
     sha256, count = hashlib.sha256(), 0
-    with replacing(target) as temporary, opened.open(entry) as packed, open(temporary, "wb") as out:
-        while chunk := packed.read(CHUNK):
-            out.write(chunk)
-            sha256.update(chunk)
-            count += len(chunk)
+    with replacing(target) as temporary:
+        with entry.open() as packed, open(temporary, "wb") as out:
+            while chunk := packed.read(CHUNK):
+                out.write(chunk)
+                sha256.update(chunk)
+                count += len(chunk)
+        if target.suffix == ".gz":
+            _refuse_cut_short(temporary, entry)
     return {"bytes": count, "sha256": sha256.hexdigest()}
+
+
+def _refuse_cut_short(path: Path, entry: Entry) -> None:
+    """Read a file packed with gzip to its end, where its checksum is."""
+    try:
+        with gzip.open(path) as file:
+            while file.read(CHUNK):
+                pass
+    except (OSError, *DAMAGED) as error:
+        cause = f"{entry.path} is damaged or cut short ({error})"
+        raise BadArchive(cause, "it may be half a download: fetch it again") from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from userrep.build import Component
 from userrep.datasets.sources import Source
+from userrep.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,6 +26,18 @@ class Events:
     frame: "pl.LazyFrame"
     users: "pl.DataFrame"
     item_text: "pl.DataFrame"
+
+
+def main_first(frame: "pl.DataFrame", main: str) -> "pl.DataFrame":
+    """Put the events of the domain `main` first, which makes it the one that encoders read; rows keep their numbers.
+
+    Raises:
+        DataError: no event is of that domain.
+    """
+    domains = frame["domain"].unique().sort().to_list()
+    if main not in domains:
+        raise DataError(f"no event is of the domain {main!r}", f"set dataset.main to one of: {', '.join(domains)}")
+    return frame.sort(frame["domain"] != main, maintain_order=True)
 
 
 @dataclass(kw_only=True)

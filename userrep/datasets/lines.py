@@ -1,13 +1,21 @@
 """Text files of fields read as text, each row with the number of its line, so that nothing is guessed."""
 
-from collections.abc import Sequence
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 
 from userrep.datasets.raw import fetch_again
 from userrep.errors import DataError
 
+GZIP = b"\x1f\x8b"  # how a file packed with gzip begins
+LONGEST = 1 << 20  # characters of a header
+NOBODY = pl.DataFrame(schema={"user": pl.String})  # no labels of users
+NO_TEXT = pl.DataFrame(schema={"item": pl.String, "text": pl.String})
 AGAIN = "get the file again, or correct this line"
 
 
@@ -38,15 +46,67 @@ def read_fields(
     return frame.select("line", *columns)
 
 
+def find_file(raw_dir: Path, name: str) -> Path:
+    """Return the file `name` of `raw_dir`, packed as `name`.gz or not.
+
+    Raises:
+        DataError: it is not there, or `name` is a path that leaves the folder.
+    """
+    if Path(name).name != name:
+        raise DataError(f"{name!r} is no name of a file", f"name a file of {raw_dir}, without its folder")
+    for path in (raw_dir / name, raw_dir / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise DataError(f"there is no file {raw_dir / name}", fetch_again(raw_dir))
+
+
+def read_lines(path: Path) -> pl.LazyFrame:
+    """Read the lines of a text, packed with gzip or not, that are not empty: columns `line` (from 1) and `text`.
+
+    Lines may end in CRLF, and the last one without an end.
+
+    Raises:
+        DataError: the file is missing, cut short, empty or no UTF-8 text.
+    """
+    lines = _lines(path, "utf-8").filter(pl.col("text") != "")
+    if lines.head(1).collect().is_empty():
+        raise DataError(f"{path} is empty", fetch_again(path.parent))
+    return lines
+
+
+def refuse_lines(path: Path, bad: pl.LazyFrame, hint: str = AGAIN) -> None:
+    """Raise DataError for the first row of `bad`, whose columns are `line` and `fault`."""
+    first = bad.select(pl.col("line").first(), pl.col("fault").first(), count=pl.len()).collect().row(0)
+    if first[2]:
+        more = f" (and {first[2] - 1:,} more lines)" if first[2] > 1 else ""
+        raise DataError(f"{path}, line {first[0]}: {first[1]}{more}", hint)
+
+
 def read_header(path: Path, separator: str) -> list[str]:
     """Return the fields of the first line."""
-    if not path.is_file():
-        raise DataError(f"there is no file {path}", fetch_again(path.parent))
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        first = file.readline().rstrip("\r\n")
+    with open_text(path) as file:
+        first = file.readline(LONGEST).rstrip("\r\n")
     if not first:
         raise DataError(f"{path} is empty", fetch_again(path.parent))
     return first.split(separator)
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[IO[str]]:
+    """Open a text, packed with gzip or not; bytes that are no UTF-8 become U+FFFD.
+
+    Raises:
+        DataError: it is missing, or damaged where it is read.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no file {path}", fetch_again(path.parent))
+    try:
+        with open(path, "rb") as raw:
+            packed = raw.read(len(GZIP)) == GZIP
+        with (gzip.open if packed else open)(path, "rt", encoding="utf-8-sig", errors="replace") as file:
+            yield file
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"cannot read {path}: {error}", fetch_again(path.parent)) from error
 
 
 def _lines(path: Path, encoding: str) -> pl.LazyFrame:

@@ -1,5 +1,6 @@
 """The folder that keeps the raw files of one data set, and the record of where they came from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,25 @@ def intact(folder: Path) -> dict[str, Any] | None:
     return record if whole else None
 
 
-def install(archive: Path, source: Source, folder: Path, *, verified: bool) -> dict[str, Any]:
-    """Take the members of `source` out of `archive` into `folder`; the record comes last and is returned.
+def install(
+    archive: Path | Sequence[Path], source: Source, folder: Path, *, verified: bool
+) -> dict[str, Any]:
+    """Take the members of `source` out of `archive` (or files, or a folder) into `folder`.
+
+    The record comes last and is returned; its sha256 is null where there was not one archive.
 
     Raises:
         BadArchive: it is damaged or hostile; what was replaced before no longer fits the old record.
         DataError: `folder` cannot be written.
     """
-    files = extract(archive, source.members, folder, source.unpacked_limit)
-    packed = {"bytes": archive.stat().st_size, "sha256": sha256_of(archive), "verified": verified}
+    paths = [archive] if isinstance(archive, Path) else list(archive)
+    alone = paths[0] if len(paths) == 1 and paths[0].is_file() else None
+    files = extract(paths, source.members, folder, source.unpacked_limit, source.extras)
+    packed = {
+        "bytes": alone.stat().st_size if alone else sum(file["bytes"] for file in files.values()),
+        "sha256": sha256_of(alone) if alone else None,
+        "verified": verified,
+    }
     record = {"format": 1, "source": source.label, "layout": source.layout, "archive": packed, "files": files}
     write_json(folder / RECORD, record)
     return record

@@ -15,26 +15,30 @@ from userrep import console
 from userrep.build import Component
 from userrep.datasets.archive import holds
 from userrep.datasets.fetch import Unavailable, fetch
+from userrep.datasets.packed import opened
 from userrep.errors import ConfigError, DataError
 from userrep.files import sha256_of
+
+BY_HAND = "by hand"
 
 
 @dataclass(kw_only=True)
 class Source(Component):
     """An archive: its bytes and sha256, the members that are wanted, and the layout they are in.
 
-    layout names the form of the members for the reader ("official" or "atomic"); unpacked_limit (bytes) stops
-    zip bombs.
+    layout names the form of the members for the reader ("official" or "atomic"); extras are members that may be
+    missing; unpacked_limit (bytes) stops zip bombs.
     """
 
     layout: str = ""
     members: list[str] = field(default_factory=list)
+    extras: list[str] = field(default_factory=list)
     size: int = 0
     sha256: str = ""
     unpacked_limit: int = 1 << 30
 
     def __post_init__(self) -> None:
-        names = [PurePosixPath(member).name for member in self.members]
+        names = [PurePosixPath(member).name for member in (*self.members, *self.extras)]
         if len(set(names)) < len(names):
             raise ConfigError(
                 f"two members of a source share a name: {', '.join(names)}", "members need their own names"
@@ -156,26 +160,43 @@ class ByHand(Source):
 
     @property
     def label(self) -> str:
-        return "by hand"
+        return BY_HAND
 
     def fetched(self, folder: Path) -> AbstractContextManager[Path]:
         raise DataError("no source could be fetched from here", "; then ".join(self.steps))
 
 
-def recognise(archive: Path, sources: Sequence[Source]) -> tuple[Source, bool]:
+def recognise(archive: Path | Sequence[Path], sources: Sequence[Source]) -> tuple[Source, bool]:
     """Return the source that `archive` is a copy of, and whether its sha256 is the published one.
+
+    Several files, or a folder, are known by the members they hold alone.
 
     Raises:
         DataError: it cannot be read, or it is none of the sources.
     """
-    found = sha256_of(archive)
+    paths = [archive] if isinstance(archive, Path) else list(archive)
     packed = [source for source in sources if source.members]
-    same = [source for source in packed if source.sha256 == found]
-    alike = [source for source in packed if holds(archive, source.members)]
+    alone = paths[0] if len(paths) == 1 and not paths[0].is_dir() else None
+    found = sha256_of(alone) if alone else None
+    same = [source for source in packed if found and source.sha256 == found]
+    alike = [] if same else [source for source in packed if holds(paths, source.members)]
     if not same + alike:
-        wanted = " or ".join(source.label for source in packed)
+        named = ", ".join(map(str, paths))
+        wanted = " or ".join(source.label for source in packed if source.label != BY_HAND) or _listed(packed)
         raise DataError(
-            f"{archive} holds none of the files that are needed, or is damaged",
+            f"{named} holds none of the files that are needed, or is damaged{_reason(paths)}",
             f"give the archive of {wanted}",
         )
     return (same + alike)[0], bool(same)
+
+
+def _listed(sources: Sequence[Source]) -> str:
+    return f"the files {', '.join(sources[0].members)}, or their folder" if sources else "its files"
+
+
+def _reason(paths: Sequence[Path]) -> str:
+    try:
+        with opened(paths):
+            return ""
+    except DataError as error:
+        return f": {error.message}"

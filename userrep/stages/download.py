@@ -1,5 +1,6 @@
 """`userrep download NAME`: bring the raw files of a data set here from the first source that has them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from userrep.stages.request import Request
 def run(request: Request) -> dict[str, Any]:
     """Fetch, verify and unpack the data set of the request; do nothing where its files are here and whole.
 
-    `extra`: from_file (an archive that is on this machine), accept_licence.
+    `extra`: from_file (an archive, a folder or files that are on this machine), accept_licence.
 
     Raises:
         UsageError: the licence has to be accepted first.
@@ -27,7 +28,7 @@ def run(request: Request) -> dict[str, Any]:
     node = compose("download", request.overrides, request.config_dir)["dataset"]
     dataset: Dataset = build(node, at="dataset")
     folder = raw_path(request.data_dir, dataset.name)
-    local = request.extra.get("from_file")
+    local = _paths(request.extra.get("from_file"))
     if not dataset.sources:
         console.note(f"{dataset.name} is generated: there is nothing to download")
         return _answer(dataset, folder, {})
@@ -38,7 +39,7 @@ def run(request: Request) -> dict[str, Any]:
     if request.dry_run:
         console.note(f"would try, in order: {', '.join(source.label for source in dataset.sources)}")
         return _answer(dataset, folder, {})
-    record = _take(dataset, Path(local), folder) if local else _fetch(dataset, folder)
+    record = _take(dataset, local, folder) if local else _fetch(dataset, folder)
     console.note(f"{dataset.name} is in {folder} (from {record['source']})")
     console.note(f"next: {to_type(f'userrep preprocess dataset={dataset.name}', request.data_dir)}")
     return _answer(dataset, folder, record)
@@ -54,13 +55,16 @@ def _show_terms(dataset: Dataset, *, accepted: bool) -> None:
         )
 
 
-def _take(dataset: Dataset, archive: Path, folder: Path) -> dict[str, Any]:
-    source, verified = recognise(archive, dataset.sources)
-    if not verified:
-        console.warn(
-            f"{archive} has the files of {source.label} but not its checksum: make sure that you trust it"
-        )
-    return install(archive, source, folder, verified=verified)
+def _paths(given: Path | Sequence[Path] | None) -> list[Path]:
+    return [Path(given)] if isinstance(given, (str, Path)) else [Path(path) for path in given or ()]
+
+
+def _take(dataset: Dataset, paths: list[Path], folder: Path) -> dict[str, Any]:
+    source, verified = recognise(paths, dataset.sources)
+    if source.sha256 and not verified:
+        named = ", ".join(map(str, paths))
+        console.warn(f"{named} has the files of {source.label} but not its checksum: make sure that you trust it")
+    return install(paths, source, folder, verified=verified)
 
 
 def _fetch(dataset: Dataset, folder: Path) -> dict[str, Any]:
