@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from userrep.errors import DataError, UsageError
+from userrep.errors import ConfigError, DataError, UsageError
 from userrep.interop import convert, from_state_dict
 from userrep.interop.files import read_checkpoint
 
@@ -80,3 +80,32 @@ def test_half_precision_checkpoints_become_single_precision(state: dict[str, Ten
     halved = {name: tensor.half() for name, tensor in state.items()}
     encoder = from_state_dict("tenrec-nextitnet", halved, dilations=DILATIONS)
     assert {parameter.dtype for parameter in encoder.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ({"norm_first": True}, "tells its num_heads"),
+        ({"num_heads": 2}, "tells its norm_first"),
+        ({"num_heads": 0, "norm_first": True}, "num_heads is 0"),
+        ({"num_heads": 2, "norm_first": "yes"}, "norm_first is 'yes'"),
+        ({"num_heads": 2, "norm_first": True, "layers": 2}, "no shape 'layers'"),
+    ],
+)
+def test_a_sasrec_needs_the_shape_that_no_tensor_tells(shape: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        from_state_dict("sasrec-pytorch", read_checkpoint(GOLDEN / "sasrec_prenorm.npz"), **shape)
+
+
+def test_heads_that_do_not_divide_the_width_are_refused() -> None:
+    with pytest.raises(ConfigError, match="width 16 does not give each of 3 heads"):
+        from_state_dict("sasrec-pytorch", read_checkpoint(GOLDEN / "sasrec_prenorm.npz"), num_heads=3, norm_first=True)
+
+
+def test_a_history_longer_than_the_rows_of_a_published_sasrec_is_refused_with_the_remedy() -> None:
+    encoder = from_state_dict(
+        "sasrec-pytorch", read_checkpoint(GOLDEN / "sasrec_prenorm.npz"), num_heads=2, norm_first=True
+    )
+    with pytest.raises(ConfigError, match="15 columns, the published model 14") as caught:
+        encoder(torch.ones(1, 15, dtype=torch.long))
+    assert "protocol.history=14" in caught.value.hint

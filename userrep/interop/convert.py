@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from userrep.errors import UsageError, suggest
+from userrep.interop.sasrec import sasrec
 from userrep.interop.source import Converted, Source
 from userrep.interop.tenrec import nextitnet, peterrec
 from userrep.models.encoder import Encoder
@@ -15,6 +16,7 @@ from userrep.models.encoder import Encoder
 CONVERTERS: Mapping[str, Callable[[Source, Mapping[str, Any]], Converted]] = {
     "tenrec-nextitnet": nextitnet,
     "tenrec-peterrec": peterrec,
+    "sasrec-pytorch": sasrec,
 }
 
 
@@ -23,7 +25,9 @@ def from_state_dict(kind: str, state_dict: Mapping[str, Tensor | np.ndarray], **
 
     kind `tenrec-nextitnet` or `tenrec-peterrec` (yuangh-x/2022-NIPS-Tenrec; the latter with parallel patches
     without skip, the one form that code instantiates) takes `dilations=[...]`, one rate l a block, whose two
-    convolutions run at l and 2l, and `kernel_size=`, which may be left out.
+    convolutions run at l and 2l, and `kernel_size=`, which may be left out. Kind `sasrec-pytorch`
+    (pmixer/SASRec.pytorch) takes `num_heads=` and `norm_first=`; it counts positions from the left and attends to
+    padding, as that code does, so that its states hang on how much padding precedes a sequence.
 
     Raises:
         UsageError: the kind or the shape is unknown, or the shape is not the checkpoint's.

@@ -1,11 +1,13 @@
 """The encoder: stem, blocks and final norm, with the one loop over blocks that all backbones share."""
 
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from userrep.build import Component
+from userrep.models.positions import LearnedPositions
 from userrep.models.readout import Readout
 from userrep.models.stem import ItemStem
 from userrep.models.sublayer import Sublayer
@@ -27,11 +29,13 @@ class Block(Sublayer):
 
 
 class Final(Sublayer):
-    """The last norm over channels, or nothing."""
+    """The last norm over channels, of the `kind` that the blocks have, or nothing."""
 
-    def __init__(self, width: int, norm: bool, eps: float = 1e-8) -> None:
+    def __init__(
+        self, width: int, norm: bool, eps: float = 1e-8, kind: Callable[..., nn.Module] = nn.LayerNorm
+    ) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width, eps=eps) if norm else None
+        self.norm = kind(width, eps=eps) if norm else None
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
         return states if self.norm is None else self.norm(states) * keep
@@ -44,13 +48,23 @@ class Encoder(nn.Module, Component):
     `userrep.methods.surgery` and never copy a backbone.
     """
 
-    causal: ClassVar[bool] = True
+    causal: ClassVar[bool] = True  # False: a state reads later items too
 
-    def __init__(self, *, vocab_size: int, width: int, stem: ItemStem, blocks: list[Block], final: Final) -> None:
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        width: int,
+        stem: ItemStem,
+        blocks: Sequence[Block],
+        final: Final,
+        positions: LearnedPositions | None = None,
+    ) -> None:
         super().__init__()
         self.vocab_size = vocab_size
         self.width = width
         self.stem = stem
+        self.positions = positions
         self.blocks = nn.ModuleList(blocks)
         self.final = final
         self.token: nn.Parameter | None = None
@@ -68,17 +82,46 @@ class Encoder(nn.Module, Component):
     def forward(self, items: Tensor) -> Tensor:
         """Encode each position: `(B, T)` -> `(B, T, D)`."""
         keep = self._keep(items)
-        return self._run(self.stem(items, keep), keep)
+        return self._run(self._placed(self.stem(items, keep), keep), keep)
 
     def user(self, items: Tensor) -> Tensor:
-        """Encode each user: `(B, T)` -> `(B, user_width)`, with the task token placed where the readout needs one."""
+        """Encode each user: `(B, T)` -> `(B, user_width)`, with the task token placed where the readout needs one.
+
+        A causal encoder has it at the end and reads it there; one that reads both ways has it before the first item
+        and after the last, and reads the sum of both states (PeterRec, section 3.2).
+        """
         keep = self._keep(items)
         stem = self.stem(items, keep)  # (B, T, D)
         if self.token is None:
-            return self.readout(self._run(stem, keep), stem, keep, None)
-        token = self.token.expand(len(items), 1, -1)  # (B, 1, D)
-        states = self._run(torch.cat([stem, token], dim=1), torch.cat([keep, torch.ones_like(keep[:, :1])], dim=1))
-        return self.readout(states[:, :-1], stem, keep, states[:, -1])
+            return self.readout(self._run(self._placed(stem, keep), keep), stem, keep, None)
+        states, token = self._run_to_token(stem, keep) if self.causal else self._run_between_tokens(stem, keep)
+        return self.readout(states, stem, keep, token)
+
+    def _run_to_token(self, stem: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """Run with the token at the end; return the items' states `(B, T, D)` and the token's `(B, D)`."""
+        states = self._run(*self._ended(self._placed(stem, keep), keep))
+        return states[:, :-1], states[:, -1]
+
+    def _run_between_tokens(self, stem: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """Run with a token at each end; the first stands right before the oldest item, after the padding."""
+        assert self.token is not None
+        steps = torch.arange(stem.shape[1] + 1, device=stem.device)
+        padding = keep.cumsum(dim=1).eq(0).sum(dim=1)  # (B, 1): steps before the oldest item
+        front = steps.eq(padding).unsqueeze(-1)  # (B, 1 + T, 1), true once a row
+        longer, real = (nn.functional.pad(tensor, (0, 0, 1, 0)) for tensor in (stem, keep))
+        longer, real = torch.where(front, self.token, longer), torch.where(front, 1.0, real)
+        states = self._run(*self._ended(self._placed(longer, real), real))  # (B, 1 + T + 1, D)
+        first = (states[:, :-1] * front).sum(dim=1)
+        return states[:, 1:-1] * keep, first + states[:, -1]
+
+    def _ended(self, states: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """Append the token, which has no place in the count of positions, to `(B, T, D)` states."""
+        assert self.token is not None
+        token = self.token.expand(len(states), 1, -1)  # (B, 1, D)
+        return torch.cat([states, token], dim=1), torch.cat([keep, torch.ones_like(keep[:, :1])], dim=1)
+
+    def _placed(self, states: Tensor, keep: Tensor) -> Tensor:
+        return states if self.positions is None else self.positions(states, keep)
 
     def _run(self, states: Tensor, keep: Tensor) -> Tensor:
         for block in self.blocks:

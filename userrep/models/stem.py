@@ -19,11 +19,15 @@ def truncated_normal_(weight: Tensor, std: float = INIT_STD) -> Tensor:
 
 
 class ItemStem(nn.Module):
-    """Look items up in one table: `(B, T)` ids -> `(B, T, D)` states, zero at padding."""
+    """Look items up in one table: `(B, T)` ids -> `(B, T, D)` states, zero at padding.
 
-    def __init__(self, vocab_size: int, width: int, dropout: float = 0.0) -> None:
+    What was looked up is multiplied by `scale`; the table itself, which a tied output layer reads, is not.
+    """
+
+    def __init__(self, vocab_size: int, width: int, dropout: float = 0.0, scale: float = 1.0) -> None:
         super().__init__()
         self.table: nn.Module = nn.Embedding(vocab_size, width)
+        self.scale = scale
         self.dropout = Dropout(dropout)
         self.patch: Callable[[Tensor, Tensor], Tensor] | None = None
         truncated_normal_(self.table.weight)
@@ -36,6 +40,8 @@ class ItemStem(nn.Module):
 
     def forward(self, items: Tensor, keep: Tensor) -> Tensor:
         states = self.table(items)  # (B, T, D)
+        if self.scale != 1:
+            states = states * self.scale
         if self.patch is not None:
             states = self.patch(states, keep)
         return self.dropout(states) * keep

@@ -1,0 +1,48 @@
+"""Self-attention over the real items of a history, with or without a look ahead."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from userrep.errors import ConfigError
+from userrep.models.projection import linear
+from userrep.models.rotary import rotate
+from userrep.models.sublayer import Sublayer
+
+
+class SelfAttention(Sublayer):
+    """Mix each state with the kept ones before it, or with all kept ones where `causal` is false.
+
+    One product makes queries, keys and values (1.5-1.8x three); `rotary` turns queries and keys by their distance.
+    Attention weights have no dropout: on a CPU it would cost the fast kernel.
+    """
+
+    def __init__(self, width: int, heads: int, causal: bool, bias: bool = True, rotary: bool = False) -> None:
+        super().__init__()
+        if width % heads or (rotary and width // heads % 2):
+            share = "an even share" if rotary else "a whole share"
+            raise ConfigError(f"width {width} does not give each of {heads} heads {share}", "change width or heads")
+        self.heads, self.causal, self.rotary = heads, causal, rotary
+        self.qkv = linear(width, 3 * width, bias)
+        self.out = linear(width, width, bias)
+
+    def forward(self, states: Tensor, keep: Tensor) -> Tensor:
+        users, steps, width = states.shape
+        split = self.qkv(states).view(users, steps, 3, self.heads, width // self.heads)
+        query, key, value = split.permute(2, 0, 3, 1, 4)  # (B, heads, T, D / heads) each
+        if self.rotary:
+            query, key = rotate(query), rotate(key)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible(keep, self.causal))
+        return self.out(mixed.transpose(1, 2).reshape(users, steps, width)) * keep
+
+
+def visible(keep: Tensor, causal: bool) -> Tensor:
+    """Return which step sees which, `(B, 1, T, T)` bool: kept ones, up to itself if `causal`.
+
+    Each step sees itself, so that no row is empty and padding, which is silenced afterwards, makes no NaN.
+    """
+    steps = keep.shape[1]
+    mask = keep.transpose(1, 2).gt(0)  # (B, 1, T)
+    here = torch.eye(steps, dtype=torch.bool, device=keep.device)
+    seen = mask.unsqueeze(2) | here  # (B, 1, T, T)
+    return seen & torch.ones_like(here).tril() if causal else seen
