@@ -184,3 +184,27 @@ def test_missing_items_start_small_and_known_ones_are_exact(
     missing = [item for item in range(RESERVED, len(vectors)) if item not in ours]
     assert np.abs(vectors[missing]).max() <= 0.04
     assert np.abs(vectors[missing]).min(axis=1).max() > 0
+
+
+def test_a_sasrec_becomes_a_run_in_its_compatibility_mode(
+    workplace: Path, prepared_data_dir: Path, prepared: Prepared
+) -> None:
+    checkpoint, shape = GOLDEN / "sasrec_postnorm.npz", {"num_heads": 2, "norm_first": False}
+    ours = write_items(workplace / "items.csv", prepared)
+    request = ask(
+        "sasrec-pytorch", prepared_data_dir, workplace / "base", "protocol.history=14", checkpoint=checkpoint,
+        items=workplace / "items.csv", shape=("num_heads=2", "norm_first=false"),
+    )  # fmt: skip
+    import_.run(request)
+    encoder, _ = restore(open_run(workplace / "base"), prepared)
+    published = from_state_dict("sasrec-pytorch", read_checkpoint(checkpoint), **shape)
+    ids = torch.tensor([[0, 0, *list(ours)[3:15]]])
+    rows = torch.tensor([[ours.get(int(item), 0) for item in ids[0]]])
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder(ids), published(rows))
+    child = Request(
+        ("method=peterrec", "task=gender", "trainer.epochs=1", "protocol.history=14", "trainer.length=14"),
+        run=workplace / "child", base=workplace / "base", data_dir=prepared_data_dir, runs_dir=workplace,
+    )  # fmt: skip
+    transfer.run(child)
+    assert open_run(workplace / "child").record["metrics"]
