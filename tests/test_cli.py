@@ -20,7 +20,9 @@ from userrep.command import conduct
 from userrep.errors import DataError, DivergedError, Interrupted, VerificationError
 
 HERE = {"PYTHONPATH": str(Path(package.__file__).parent.parent)}  # this checkout, wherever the command runs
-VERBS = ("download", "preprocess", "pretrain", "transfer", "prune", "evaluate", "baseline", "compare", "import")
+VERBS = (
+    "download", "preprocess", "pretrain", "transfer", "prune", "evaluate", "baseline", "compare", "import", "methods",
+)  # fmt: skip
 
 
 def shell(*words: str, cwd: Path, **environment: str) -> Told:

@@ -1,6 +1,5 @@
 """The workshop of the contract tests: every yaml of a group, built small, on one small data set."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,9 +11,10 @@ import torch
 from torch import Tensor
 
 from userrep.build import build
-from userrep.errors import ConfigError
 from userrep.files import read_yaml
 from userrep.groups import choices, conf_dir
+from userrep.methods import matrix
+from userrep.methods.matrix import STEPS, shrink
 from userrep.methods.method import Method
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import Objective
@@ -28,12 +28,6 @@ from userrep.training.seed import seed_everything
 from userrep.training.trainer import Trainer
 from userrep.training.weights import identities
 
-WIDTH, STEPS = 16, 12
-# Keys of a model's yaml that make it small; a newcomer with a key of another name adds it here.
-SMALL: dict[str, Any] = {
-    "width": WIDTH, "dilations": [1, 2], "blocks": 2, "layers": 2, "heads": 2, "hidden": 2 * WIDTH,
-    "max_length": 2 * STEPS,
-}  # fmt: skip
 overlay: Path | None = None  # a folder laid out like conf/, for a newcomer
 FOLDER = TemporaryDirectory(prefix="userrep-contracts-")  # removed when the tests end
 
@@ -54,10 +48,6 @@ def data() -> Prepared:
     small = {"n_users": 48, "n_items": 40, "min_length": 6, "max_length": 20}
     synthetic = node("dataset", "synthetic") | small | {"labels": ["gender", "age"]}
     return prepare(build(synthetic), synthetic, Path(FOLDER.name) / "raw", Path(FOLDER.name) / "prepared")
-
-
-def shrink(model: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: SMALL.get(key, value) for key, value in model.items()}
 
 
 def encoder(model: str, seed: int = 0, **changes: Any) -> Encoder:
@@ -153,8 +143,5 @@ def trained(model: str, adaptation: str, task: str = "gender", readout: str = "m
 
 def refusal(model: str, adaptation: str) -> str | None:
     """Return why an encoder refuses a method, None where it takes it."""
-    try:
-        method(adaptation).adapt(encoder(model), "mean")
-    except ConfigError as error:
-        return f"{model} x {adaptation}: {error.message}"
-    return None
+    reason = matrix.refusal(node("model", model), node("method", adaptation))
+    return reason and f"{model} x {adaptation}: {reason}"

@@ -261,6 +261,12 @@ def import_(
     return _Ask(extra=extra)
 
 
+@_verb("methods", "config_dir", "json")
+def methods() -> _Ask:
+    """Show which method can be joined to which encoder, and why the others cannot."""
+    return _Ask()
+
+
 @app.callback(invoke_without_command=True)
 def _top(
     context: typer.Context,

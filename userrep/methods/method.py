@@ -41,11 +41,12 @@ class Method(Component):
     table_rank  a trainable change of this rank on the item table (0: none)
     stem_patch  width of a trainable bottleneck on the item vectors (0: none)
     `paper` is where the method comes from, `joint` where it attaches: selection, weight, sublayer or stem.
-    `pretrained` is False for a method that starts from random weights.
+    `verbs` are the verbs that it serves. `pretrained` is False for a method that starts from random weights.
     """
 
     paper: ClassVar[str]
     joint: ClassVar[str] = "selection"
+    verbs: ClassVar[tuple[str, ...]] = ("transfer",)
     pretrained: ClassVar[bool] = True
     identity_at_start: bool = True  # states equal the base's before training; False needs a reason in the docs
 

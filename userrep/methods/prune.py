@@ -18,6 +18,7 @@ class MagnitudePrune(Method):
 
     paper: ClassVar[str] = "Yuan et al., SIGIR 2021 (first half)"
     joint: ClassVar[str] = "weight"
+    verbs: ClassVar[tuple[str, ...]] = ("prune",)
 
     def __init__(self, keep: float, table_rank: int = 0, stem_patch: int = 0) -> None:
         super().__init__(table_rank, stem_patch)
