@@ -6,9 +6,10 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from userrep.errors import UserRepError
+from userrep.errors import UsageError, UserRepError
 from userrep.files import plain
 
 if TYPE_CHECKING:
@@ -18,12 +19,43 @@ PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
 PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
 
 _json = False
+_reserved = False  # stdout is kept for what a program reads
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number of a table that is written already, and may be bold."""
+
+    text: str
+    bold: bool = False
 
 
 def use_json(on: bool) -> None:
     """Keep stdout for the one JSON object; everything else goes to stderr."""
-    global _json
-    _json = on
+    global _json, _reserved
+    _json = _reserved = on
+
+
+def reserve_stdout() -> None:
+    """Keep stdout for `write`, until the next command; everything else goes to stderr.
+
+    Raises:
+        UsageError: stdout is kept for the JSON object.
+    """
+    global _reserved
+    if _json:
+        raise UsageError("--json has stdout for itself", "name a file in place of -")
+    _reserved = True
+
+
+def write(text: str) -> None:
+    """Write text to stdout as it is, for a program or a file."""
+    _write(sys.stdout, text)
+
+
+def width() -> int:
+    """Return the columns that a table may take."""
+    return _console(stderr=_reserved).width
 
 
 def _console(*, stderr: bool) -> "Console":
@@ -64,7 +96,7 @@ def flush() -> None:
 
 def note(text: str) -> None:
     """Print a line of information."""
-    _console(stderr=_json).print(text, soft_wrap=True)
+    _console(stderr=_reserved).print(text, soft_wrap=True)
 
 
 def warn(text: str) -> None:
@@ -72,26 +104,35 @@ def warn(text: str) -> None:
     _console(stderr=True).print(f"warning: {text}", style="yellow", soft_wrap=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print `rows` under `columns`; numbers are right-aligned, floats shown with four digits."""
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], below: str = "") -> None:
+    """Print `rows` under `columns`; numbers are right-aligned, floats shown with four digits.
+
+    `below` is a line that belongs to the table.
+    """
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     cells = [list(row) for row in rows]
-    view = Table(box=box.SIMPLE_HEAD)
+    view = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, header_style="dim")
     for index, name in enumerate(columns):
-        numeric = bool(cells) and all(isinstance(row[index], (int, float, type(None))) for row in cells)
-        view.add_column(name, justify="right" if numeric else "left")
+        numeric = bool(cells) and all(isinstance(row[index], (int, float, Figure, type(None))) for row in cells)
+        whole = numeric and any(isinstance(row[index], Figure) for row in cells)
+        view.add_column(name, justify="right" if numeric else "left", no_wrap=whole, overflow="fold")
     for row in cells:
-        view.add_row(*(_cell(value) for value in row))
-    printer = _console(stderr=_json)
+        bold = [isinstance(value, Figure) and value.bold for value in row]
+        view.add_row(*(Text(_cell(value), "bold" if strong else "") for value, strong in zip(row, bold, strict=True)))
+    printer = _console(stderr=_reserved)
     printer.print(title, soft_wrap=True)  # not the table's own title, which would wrap at the table's width
     printer.print(view)
+    printer.print(f"{below}\n" if below else "", soft_wrap=True)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, Figure):
+        return value.text
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -6,7 +6,16 @@ from made_results import several_cases, some_classification, some_ranking
 
 from userrep.errors import DataError, UsageError
 from userrep.evaluation.results import RankingResult
-from userrep.evaluation.significance import compare, crossed_bootstrap, holm, pair, two_sided_p, verdict
+from userrep.evaluation.significance import (
+    compare,
+    crossed_bootstrap,
+    effect_size,
+    holm,
+    margin_of,
+    pair,
+    two_sided_p,
+    verdict,
+)
 
 
 def ranked(hits: np.ndarray, users: np.ndarray | None = None) -> RankingResult:
@@ -143,3 +152,41 @@ def test_p_is_large_where_differences_straddle_zero_and_bounded_below_by_the_dra
 )
 def test_as_good_as_is_judged_by_a_margin(interval: tuple[float, float], expected: str) -> None:
     assert verdict(interval, margin=0.01) == expected
+
+
+def test_fewer_nats_are_better() -> None:
+    assert verdict((-0.02, 0.004), margin=0.01, metric="log_loss") == "non-inferior"
+    assert verdict((0.015, 0.03), margin=0.01, metric="log_loss") == "inferior"
+
+
+def test_a_margin_is_the_one_asked_for_or_that_of_the_metric() -> None:
+    assert margin_of("accuracy", 0.7) == 0.01
+    assert margin_of("ndcg@10", 0.2) == pytest.approx(0.01)
+    assert margin_of("log_loss", 0.5) is None
+    assert margin_of("log_loss", 0.5, asked=0.02) == 0.02
+    for wrong in (0.0, -0.1, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="--margin"):
+            margin_of("accuracy", 0.7, asked=wrong)
+
+
+def test_the_effect_is_the_mean_of_user_differences_in_their_deviations() -> None:
+    arms = [{seed: several_cases(10 * arm + seed) for seed in range(3)} for arm in range(2)]
+    paired = pair(arms)
+    differences = []
+    for user in range(20):
+        by_seed = []
+        for seed in range(3):
+            means = [arm[seed].subset(arm[seed].users == user).metrics()["ndcg@10"] for arm in arms]
+            by_seed.append(means[1] - means[0])
+        differences.append(np.mean(by_seed))
+    expected = np.mean(differences) / np.std(differences, ddof=1)
+    assert effect_size(paired, "ndcg@10", 1, 0) == pytest.approx(expected)
+    assert effect_size(paired, "ndcg@10", 0, 1) == pytest.approx(-expected)
+
+
+def test_a_metric_that_no_user_has_of_its_own_has_no_effect_size() -> None:
+    paired = pair([{0: some_classification(classes=2, seed=seed)} for seed in (0, 1)])
+    assert effect_size(paired, "macro_f1", 1, 0) is None
+    assert effect_size(paired, "auc", 1, 0) is None
+    assert effect_size(paired, "accuracy", 1, 0) is not None
+    assert effect_size(pair([{0: some_ranking()}, {0: some_ranking()}]), "hr@10", 1, 0) is None

@@ -1,14 +1,25 @@
 """`userrep compare`: arms from runs, folds pooled, users paired, protocols not mixed."""
 
+import io
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from userrep.cli import main
 from userrep.evaluation.per_user import read_per_user
-from userrep.run import open_run
-from userrep.stages.arms import group
+from userrep.run import Run, open_run
+from userrep.stages.arms import Arm, group, labels
+from userrep.stages.latex import escape
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture
@@ -56,7 +67,96 @@ def test_folds_and_seeds_of_one_config_make_one_arm_with_every_user_once(make: A
     accuracy = answer["arms"][0]["metrics"]["accuracy"]
     assert accuracy["verdict"] == "non-inferior"
     assert accuracy["detectable"] > 0
+    assert accuracy["effect"] > 1
+    assert accuracy["significant"] == (accuracy["p_holm"] < 0.05)
+    assert answer["margins"] == {"accuracy": 0.01}
     assert "smallest detectable difference" in told.err
+
+
+def test_a_margin_that_was_asked_for_judges_every_metric_compared(make: Any, small: Any) -> None:
+    runs = [make("majority"), make("bag_lr", 0, 0, *ONE)]
+    told = small("compare", *runs, "--metric", "log_loss", "--margin", "0.5")
+    assert told.answer["margins"] == {"log_loss": 0.5}
+    assert told.answer["arms"][1]["metrics"]["log_loss"]["verdict"] == "non-inferior"
+    assert "verdict" not in told.answer["arms"][0]["metrics"]["log_loss"]
+    wrong = small("compare", *runs, "--margin", "-1")
+    assert (wrong.code, "--margin" in wrong.error["message"]) == (2, True)
+
+
+def test_validation_results_can_be_compared_without_a_reading_of_test(make: Any, small: Any) -> None:
+    runs = [make("majority"), make("bag_lr", 0, 0, *ONE)]
+    readings = [(Path(run) / "readings.jsonl").read_text() for run in runs]
+    answer = small("compare", *runs, "--split", "valid").answer
+    tested = small("compare", *runs).answer
+    assert (answer["split"], tested["split"]) == ("valid", "test")
+    assert answer["users"] < tested["users"]
+    assert [(Path(run) / "readings.jsonl").read_text() for run in runs] == readings
+    (Path(runs[0]) / "per_user-valid.parquet").unlink()
+    told = small("compare", *runs, "--split", "valid")
+    assert told.error["hint"] == f"userrep evaluate {runs[0]} --split valid"
+
+
+def test_only_what_is_significant_is_bold_in_a_terminal_of_80_columns(
+    make: Any, small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [make("majority"), make("bag_lr", 0, 0, *ONE), make("bag_lr", 0, 0, "baseline.strengths=[0.001]", ONE[1])]
+    contrasts = [arm["metrics"]["accuracy"] for arm in small("compare", *runs).answer["arms"][1:]]
+    assert {contrast["significant"] for contrast in contrasts} == {True, False}
+    shown = {}
+    for width in (80, 120):
+        stream = Terminal()
+        monkeypatch.setattr("sys.stdout", stream)
+        monkeypatch.setenv("COLUMNS", str(width))
+        with pytest.raises(SystemExit):
+            main(["compare", *runs, "--metric", "accuracy"])
+        shown[width] = stream.getvalue()
+        bold = re.findall(r"\x1b\[1m([^\x1b]*)\x1b", shown[width])
+        assert [text.strip() for text in bold] == [f"{c['difference']:+.4f}" for c in contrasts if c["significant"]]
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", shown[width])
+        assert max(len(line.rstrip()) for line in plain.splitlines() if "smallest" not in line) <= width
+    assert "effect" in shown[120]
+    assert "effect" not in shown[80]
+
+
+def test_the_table_for_latex_is_whole_escaped_and_bold_where_it_is_significant(make: Any, small: Any) -> None:
+    runs = [make("majority"), make("bag_lr", 0, 0, *ONE)]
+    answer = small("compare", *runs, "--metric", "log_loss", "--latex", "table.tex").answer
+    text = Path("table.tex").read_text()
+    assert text.count(r"\begin{") == text.count(r"\end{") == 2
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
+        assert rule in text
+    assert r"bag\_lr" in text
+    assert r"\emph{log\_loss}" in text
+    difference = answer["arms"][1]["metrics"]["log_loss"]["difference"]
+    assert rf"\textbf{{\boldmath${difference:+.4f}$}}" in text
+    widths = {line.count("&") for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line}
+    assert len(widths) == 1
+    assert escape("50% of_a {b} #1 & $2 ~ ^ \\") == (
+        r"50\% of\_a \{b\} \#1 \& \$2 \textasciitilde{} \textasciicircum{} \textbackslash{}"
+    )
+
+
+def test_latex_on_stdout_stands_there_alone(make: Any, userrep: Any, small: Any) -> None:
+    runs = [make("majority"), make("bag_lr", 0, 0, *ONE)]
+    told = userrep("compare", *runs, "--latex", "-")
+    assert told.out.startswith("% \\usepackage{booktabs}\n\\begin{table}")
+    assert told.out.endswith("\\end{table}\n")
+    assert "smallest detectable difference" in told.err
+    assert small("compare", *runs, "--latex", "-").code == 2
+
+
+def test_arms_are_called_by_what_differs_in_a_table() -> None:
+    def arm(name: str, apart: tuple[str, ...] = (), **chosen: str) -> Arm:
+        made = Run(Path(name), {"verb": "transfer"})
+        made.__dict__["config"] = {"choices": chosen}
+        return Arm({}, name, apart, [made])
+
+    full, head = arm("a", method="full", model="nextitnet"), arm("b", method="head", model="nextitnet")
+    assert labels([full, head, arm("c", baseline="majority")]) == {"a": "full", "b": "head", "c": "majority"}
+    assert labels([full, arm("d", method="full", model="sasrec")]) == {"a": "full nextitnet", "d": "full sasrec"}
+    apart = arm("e", ("trainer.lr=0.1", "model.dilations=[1, 4.5]"), method="full", model="nextitnet")
+    assert labels([full, apart])["e"] == "full lr=0.1 dilations=[1, 4.5]"
+    assert labels([full, arm("f", method="full", model="nextitnet")]) == {"a": "a", "f": "f"}
 
 
 def test_arms_are_compared_on_the_users_they_share(make: Any, small: Any) -> None:
@@ -83,7 +183,13 @@ def test_unlike_protocols_are_refused_unless_forced(make: Any, small: Any) -> No
     told = small("compare", *runs)
     assert told.code == 2
     assert "unlike protocols" in told.error["message"]
+    assert "users is folds" in told.error["message"]
+    assert "and paper" in told.error["message"]
     assert "--force" in told.error["hint"]
+    longer = small("compare", runs[0], make("majority", 0, 0, "protocol.history=50", "protocol.readout=last"))
+    assert re.search(r"history is 200 \(.*\) and 50 \(.*\); readout is mean \(.*\) and last", longer.error["message"])
+    assert "data" not in longer.error["message"]
+    assert "alike in history, readout," in longer.error["hint"]
     forced = small("compare", *runs, "--force")
     assert forced.answer["protocol_hash"] is None
     assert "unlike protocols" in forced.err

@@ -6,6 +6,8 @@ and then returns `(R,)`; without weights it returns a float.
 
 import numpy as np
 
+LOWER_IS_BETTER = frozenset({"log_loss"})
+
 
 def ranks(greater: np.ndarray, ties: np.ndarray) -> np.ndarray:
     """Return each target's expected rank among equals, `1 + greater + ties / 2`: `(N,)` fp64."""

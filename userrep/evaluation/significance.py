@@ -13,9 +13,11 @@ import numpy as np
 
 from userrep.errors import DataError, UsageError
 from userrep.evaluation.intervals import Interval, percentiles, resamples
+from userrep.evaluation.metrics import LOWER_IS_BETTER
 from userrep.evaluation.results import Result
 
 DRAWS = 2_000
+LEVEL = 0.05  # of the p that Holm's rule has corrected
 POWERED = 1.959964 + 0.841621  # standard errors that are found at 5 % two-sided with 80 % power
 
 Seed = Any  # what a replicate is called: a seed, or a seed and more
@@ -37,13 +39,22 @@ class Paired:
 
 @dataclass(frozen=True)
 class Contrast:
-    """An arm less the reference, with its interval, p alone and in the table, and what could be detected."""
+    """An arm less the reference, with its interval, p alone and in the table, and what could be detected.
+
+    `effect` is None where the metric is no mean over users, see `effect_size`.
+    """
 
     difference: float
     interval: Interval
     p: float
     p_holm: float
     detectable: float
+    effect: float | None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the difference is more than chance would show, among all contrasts of the table."""
+        return self.p_holm < LEVEL
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,7 @@ def compare(paired: Paired, metric: str, reference: int = 0, draws: int = DRAWS,
             single[arm],
             corrected[arm],
             POWERED * float(np.nanstd(differences[arm])),
+            effect_size(paired, metric, arm, reference),
         )
     return Comparison(metric, values, [percentiles(row) for row in drawn], contrasts)
 
@@ -119,6 +131,34 @@ def crossed_bootstrap(paired: Paired, metric: str, draws: int, seed: int = 0) ->
     return np.concatenate(parts, axis=1)
 
 
+def effect_size(paired: Paired, metric: str, arm: int, reference: int) -> float | None:
+    """Return the mean of the users' differences in their own standard deviations (Cohen's d of pairs, d_z).
+
+    A user's cases are averaged first, then the seeds that tested the user, so that every user counts once. Unlike p it
+    does not grow with the number of users. None for a metric that no user has of its own (macro_f1, auc) and where
+    all users differ by the same.
+    """
+    if metric not in paired.arms[arm][0].values():
+        return None
+    known = np.unique(np.concatenate(paired.users))
+    sums, times = np.zeros(len(known)), np.zeros(len(known))
+    for ours, theirs in zip(paired.arms[arm], paired.arms[reference], strict=True):
+        users, own = _by_user(ours, metric)
+        _, other = _by_user(theirs, metric)
+        place = np.searchsorted(known, users)
+        sums[place] += own - other
+        times[place] += 1
+    differences = sums / times
+    deviation = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
+    return float(differences.mean()) / deviation if deviation > 0 else None
+
+
+def _by_user(result: Result, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the users of a result, sorted, and the mean of each one's cases."""
+    users, owner = np.unique(result.users, return_inverse=True)
+    return users, np.bincount(owner, result.values()[metric]) / np.bincount(owner)
+
+
 def two_sided_p(differences: np.ndarray) -> float:
     """Return how surprising no difference is, from resampled differences `(R,)`: at least `2 / (R + 1)`."""
     known = differences[~np.isnan(differences)]
@@ -135,16 +175,26 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def margin_of(metric: str, reference: float) -> float | None:
-    """Return what still counts as good: a point of accuracy, a twentieth of the reference's NDCG; else None."""
+def margin_of(metric: str, reference: float, asked: float | None = None) -> float | None:
+    """Return what still counts as good: `asked`, a point of accuracy, a twentieth of the reference's NDCG, or None.
+
+    Raises:
+        UsageError: `asked` is no positive number.
+    """
+    if asked is not None:
+        if not (0 < asked < float("inf")):
+            raise UsageError(f"--margin is {asked}", "give a positive number in the metric's own unit, such as 0.01")
+        return asked
     if metric == "accuracy":
         return 0.01
     return 0.05 * reference if metric.startswith("ndcg@") else None
 
 
-def verdict(interval: Interval, margin: float) -> str:
-    """Judge "as good as" by a margin fixed beforehand, where higher is better."""
+def verdict(interval: Interval, margin: float, metric: str = "accuracy") -> str:
+    """Judge "as good as" by a margin fixed beforehand, from the interval of the metric's difference."""
     low, high = interval
+    if metric in LOWER_IS_BETTER:
+        low, high = -high, -low
     if low > -margin:
         return "non-inferior"
     return "inferior" if high < -margin else "inconclusive"

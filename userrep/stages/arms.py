@@ -1,9 +1,11 @@
 """The arms of a comparison: runs that differ in nothing but seed and fold belong to one arm."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ class Arm:
 
     config: dict[str, Any]
     name: str
+    apart: tuple[str, ...] = ()  # what the name had to be given to differ from another's
     runs: list[Run] = field(default_factory=list)
     results: dict[Replicate, list[Result]] = field(default_factory=dict)
 
@@ -56,14 +59,14 @@ class Arm:
         return max(counts) or None
 
 
-def group(runs: Sequence[Run]) -> list[Arm]:
-    """Sort evaluated runs into arms, in the order given.
+def group(runs: Sequence[Run], split: str = "test") -> list[Arm]:
+    """Sort runs that were evaluated on `split` into arms, in the order given.
 
     Raises:
-        UsageError: a run is unfinished or was not evaluated on test.
+        UsageError: a run is unfinished or was not evaluated.
         DataError: its per-user table cannot be read.
     """
-    results = read_per_user([_table(run) for run in runs])
+    results = read_per_user([_table(run, split) for run in runs])
     if len({result.kind for result in results}) > 1:
         raise UsageError("these runs are of unlike kinds of task", "compare runs of one task")
     arms: dict[str, Arm] = {}
@@ -76,10 +79,13 @@ def group(runs: Sequence[Run]) -> list[Arm]:
     return list(arms.values())
 
 
-def _table(run: Run) -> Any:
-    path = run.path / FILES["test"][1]
-    if not run.finished or not path.is_file():
-        raise UsageError(f"{run.path} was not evaluated", f"userrep evaluate {run.path}")
+def _table(run: Run, split: str) -> Path:
+    path = run.path / FILES[split][1]
+    if not run.finished:
+        raise UsageError(f"{run.path} is not finished", "give the command that made it again: it goes on")
+    if not path.is_file():
+        where = "" if split == "test" else f" --split {split}"
+        raise UsageError(f"{run.path} was not evaluated on {split}", f"userrep evaluate {run.path}{where}")
     return path
 
 
@@ -111,6 +117,24 @@ def name_of(run: Run) -> str:
     return " ".join([run.verb, *names])
 
 
+def labels(arms: Iterable[Arm]) -> dict[str, str]:
+    """Return by its name what an arm is called in a table: its method or baseline, and what else differs there.
+
+    Of `transfer full nextitnet` and `transfer head nextitnet` remain `full` and `head`.
+    """
+    known = {arm.name: arm for arm in arms}
+    chosen = {name: arm.runs[0].config.get("choices") or {} for name, arm in known.items()}
+    varies = [group for group in CHOICES if len({one[group] for one in chosen.values() if one.get(group)}) > 1]
+    shown = [group for group in CHOICES if group in ("baseline", "method", *varies)]
+    found = {}
+    for name, arm in known.items():
+        words = [chosen[name][group] for group in shown if chosen[name].get(group)]
+        apart = [re.sub(r"^[\w.]+\.(?=\w+=)", "", text) for text in arm.apart]
+        found[name] = " ".join([*words, *apart])
+    distinct = all(found.values()) and len(set(found.values())) == len(found)
+    return found if distinct else {name: name for name in known}
+
+
 def _tell_apart(arms: list[Arm]) -> None:
     """Add to arms of one name the keys in which they differ, a number where that is too many."""
     for name in {arm.name for arm in arms}:
@@ -120,8 +144,9 @@ def _tell_apart(arms: list[Arm]) -> None:
         flat = [_dotted(arm.config) for arm in alike]
         keys = sorted({key for one in flat for key in one if len({repr(other.get(key)) for other in flat}) > 1})
         for index, (arm, one) in enumerate(zip(alike, flat, strict=True)):
-            shown = " ".join(f"{key}={one.get(key)}" for key in keys)
-            arm.name = f"{name} {shown}" if len(keys) <= SHOWN else f"{name} #{index + 1}"
+            shown = tuple(f"{key}={one.get(key)}" for key in keys)
+            arm.apart = shown if len(keys) <= SHOWN else (f"#{index + 1}",)
+            arm.name = " ".join([name, *arm.apart])
 
 
 def _dotted(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

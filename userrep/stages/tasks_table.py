@@ -1,58 +1,96 @@
 """One table of several tasks: an arm a row, a task a column."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from userrep import console
+from userrep.console import Figure
 from userrep.evaluation.significance import Comparison, Paired
-from userrep.stages.arms import Arm
-
-LEVEL = 0.05  # of the Holm-adjusted p
+from userrep.stages.arms import Arm, labels
 
 
 @dataclass(frozen=True)
 class Table:
-    """The comparison of one task: its arms, the users they share, each metric's contrasts with `arms[place]`."""
+    """The comparison of one task: its arms, the users they share, each metric's contrasts with `arms[place]`.
+
+    `margins` holds by metric what still counts as good, where anything does.
+    """
 
     arms: list[Arm]
     paired: Paired
     found: list[Comparison]
     place: int
     protocol: str | None
+    margins: dict[str, float] = field(default_factory=dict)
 
     @property
     def users(self) -> int:
         """Count the users that all arms have tested."""
         return len(np.unique(np.concatenate(self.paired.users)))
 
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Return by its name what each arm is called in the table."""
+        return labels(self.arms)
+
+    @property
+    def reference(self) -> str:
+        """Name the arm that the others are held against."""
+        return self.arms[self.place].name
+
 
 def show_tasks(tables: dict[str, Table]) -> None:
-    """Print each arm's first metric on each task, with its interval and a mark where it differs from the reference."""
-    names = list(dict.fromkeys(arm.name for table in tables.values() for arm in table.arms))
+    """Print each arm's first metric on each task, with its interval; bold and signed where it is significant."""
     columns = ["arm", *(f"{task}: {table.found[0].metric}" for task, table in tables.items())]
-    rows = [[name, *(_cell(table, name) for table in tables.values())] for name in names]
+    names = arm_names(tables)
+    rows = [[label, *(_cell(table, name) for table in tables.values())] for name, label in names.items()]
     first = next(iter(tables.values()))
-    console.table(f"value and 95 % interval; reference {first.arms[first.place].name}", columns, rows)
+    console.table(f"value and 95 % interval; reference {names[first.reference]}", columns, rows)
     for task, table in tables.items():
-        gaps = [contrast.detectable for contrast in table.found[0].contrasts if contrast is not None]
+        gaps = detectable(table.found[0])
         smallest = f", smallest detectable difference {span(gaps)}" if gaps else ""
-        console.note(f"{task}: {table.users:,} users, {len(table.paired.seeds)} seed(s){smallest}")
-    console.note(f"+ and -: above and below the reference with a Holm-adjusted p under {LEVEL}")
+        console.note(f"{task}: {table.users:,} users, {len(table.paired.seeds)} seed(s), paired{smallest}")
+        if table.paired.left_out:
+            console.warn(f"{task}: {table.paired.left_out:,} users are left out: not all arms have tested them")
+    console.note("bold, +, -: higher or lower than the reference, p < 0.05 after Holm's correction within a task")
+
+
+def arm_names(tables: dict[str, Table]) -> dict[str, str]:
+    """Return the arms of all tasks, each name once, and what it is called in the table."""
+    return labels(arm for table in tables.values() for arm in table.arms)
+
+
+def sign(comparison: Comparison, index: int) -> str:
+    """Return + or - where an arm's difference is significant, else nothing."""
+    contrast = comparison.contrasts[index]
+    if contrast is None or not contrast.significant:
+        return ""
+    return "+" if contrast.difference > 0 else "-"
+
+
+def detectable(comparison: Comparison) -> list[float]:
+    """Return the smallest differences that the contrasts of a metric could have shown."""
+    return [contrast.detectable for contrast in comparison.contrasts if contrast is not None]
 
 
 def span(values: list[float]) -> str:
     """Write the range of some values, or the one value."""
     low, high = min(values), max(values)
-    return f"{low:.4f}" if low == high else f"{low:.4f} to {high:.4f}"
+    return f"{low:.4f}" if f"{low:.4f}" == f"{high:.4f}" else f"{low:.4f} to {high:.4f}"
 
 
-def _cell(table: Table, name: str) -> str | None:
-    places = [index for index, arm in enumerate(table.arms) if arm.name == name]
-    if not places:
+def place_of(table: Table, name: str) -> int | None:
+    """Return where an arm stands in a task's table, None where it was not run on it."""
+    return next((index for index, arm in enumerate(table.arms) if arm.name == name), None)
+
+
+def _cell(table: Table, name: str) -> Figure | None:
+    index = place_of(table, name)
+    if index is None:
         return None
-    found, index = table.found[0], places[0]
+    found = table.found[0]
     low, high = found.intervals[index]
-    contrast = found.contrasts[index]
-    mark = "" if contrast is None or contrast.p_holm >= LEVEL else " +" if contrast.difference > 0 else " -"
-    return f"{found.values[index]:.4f} [{low:.4f}, {high:.4f}]{mark}"
+    mark = sign(found, index)
+    return Figure(f"{found.values[index]:.4f} [{low:.4f}, {high:.4f}] {mark or ' '}", bold=bool(mark))

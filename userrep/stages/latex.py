@@ -1,0 +1,94 @@
+"""A comparison as a LaTeX table for booktabs, every name escaped."""
+
+from userrep.evaluation.significance import Comparison
+from userrep.stages.task_table import EFFORT, interval_text, judged, whole
+from userrep.stages.tasks_table import Table, arm_names, detectable, place_of, sign, span
+
+ESCAPED = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    **{character: "\\" + character for character in "&%$#_{}"}, "<": r"\textless{}", ">": r"\textgreater{}",
+}  # fmt: skip
+NONE = "--"
+
+
+def escape(text: str) -> str:
+    """Write text so that LaTeX prints it as it is, on one line."""
+    return "".join(ESCAPED.get(character, character) for character in " ".join(text.split()))
+
+
+def task_latex(table: Table) -> str:
+    """Return the table of one task: arms with their size, then each metric's contrasts in a section of its own."""
+    good = bool(table.margins)
+    columns = ["arm", "trainable", "seconds", "value", "difference", r"95\,\%", "$p$", "effect"]
+    lines = [_row([*columns, *(["as good"] if good else [])])]
+    for comparison in table.found:
+        title = rf"\emph{{{escape(comparison.metric)}}}"
+        lines += [r"\midrule", rf"\multicolumn{{{len(columns) + good}}}{{l}}{{{title}}} \\"]
+        lines += [_row(_cells(table, comparison, index, good)) for index in range(len(table.arms))]
+    return _framed("l" + "r" * (len(columns) - 1) + ("l" if good else ""), lines, _conditions(table))
+
+
+def tasks_latex(tables: dict[str, Table]) -> str:
+    """Return the table of several tasks: an arm a row, a task a column."""
+    heads = [escape(f"{task}: {table.found[0].metric}") for task, table in tables.items()]
+    lines = [_row(["arm", *heads]), r"\midrule"]
+    names = arm_names(tables)
+    for name, label in names.items():
+        lines.append(_row([escape(label), *(_value(table, name) for table in tables.values())]))
+    told = " ".join(
+        f"{escape(task)}: {table.users} users, {len(table.paired.seeds)} seed(s), "
+        f"smallest detectable difference {span(detectable(table.found[0]) or [float('nan')])}."
+        for task, table in tables.items()
+    )
+    first = next(iter(tables.values()))
+    rule = f"Bold, with its sign: differs from {escape(names[first.reference])}, $p < 0.05$ after Holm within a task."
+    return _framed("l" + "r" * len(heads), lines, f"Value and 95\\,\\% interval. {rule} {told}")
+
+
+def _cells(table: Table, comparison: Comparison, index: int, good: bool) -> list[str]:
+    arm, contrast = table.arms[index], comparison.contrasts[index]
+    sizes = [whole(arm.mean(key)) for key in EFFORT if key in ("trainable", "seconds")]
+    cells = [escape(table.labels[arm.name]), *(NONE if size is None else str(size) for size in sizes)]
+    cells.append(f"{comparison.values[index]:.4f}")
+    if contrast is None:
+        return [*cells, "reference", NONE, NONE, NONE, *([NONE] if good else [])]
+    difference = f"${contrast.difference:+.4f}$"
+    cells.append(rf"\textbf{{\boldmath{difference}}}" if contrast.significant else difference)
+    cells += [f"${interval_text(contrast.interval, signed=True)}$", f"{contrast.p_holm:.4f}"]
+    cells.append(NONE if contrast.effect is None else f"${contrast.effect:+.2f}$")
+    return [*cells, *([judged(comparison, index, table) or NONE] if good else [])]
+
+
+def _value(table: Table, name: str) -> str:
+    index = place_of(table, name)
+    if index is None:
+        return NONE
+    comparison = table.found[0]
+    mark = sign(comparison, index)
+    value = f"{comparison.values[index]:.4f}"
+    shown = rf"\textbf{{{value}}}$^{{{mark}}}$" if mark else value
+    return f"{shown} {{\\small ${interval_text(comparison.intervals[index])}$}}"
+
+
+def _conditions(table: Table) -> str:
+    gaps = [f"{escape(found.metric)} {span(detectable(found))}" for found in table.found if detectable(found)]
+    margins = [f"{escape(name)} {margin:.4f}" for name, margin in table.margins.items()]
+    reference = escape(table.labels[table.reference])
+    parts = [
+        f"Reference: {reference}; {table.users} users, {len(table.paired.seeds)} seed(s), paired",
+        "Bold: $p < 0.05$ after Holm. Effect: mean difference in standard deviations of the users",
+        f"Smallest detectable difference (80\\,\\% power): {', '.join(gaps)}" if gaps else "",
+        f"Margin of as good: {', '.join(margins)}" if margins else "",
+    ]
+    return " ".join(f"{part}." for part in parts if part)
+
+
+def _row(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _framed(columns: str, lines: list[str], caption: str) -> str:
+    begin = ["% \\usepackage{booktabs}", r"\begin{table}", r"\centering"]
+    body = [*begin, rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    end = [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption}}}", r"\end{table}"]
+    return "\n".join([*body, *lines, *end]) + "\n"
