@@ -8,16 +8,20 @@ import numpy as np
 import pytest
 import torch
 
+from userrep.build import build
 from userrep.cli import main
 from userrep.files import read_json, read_yaml, write_yaml
-from userrep.groups import choices
+from userrep.groups import choices, conf_dir
+from userrep.methods.prune import sparsity
 from userrep.run import open_run
 from userrep.sequences.store import Prepared
 from userrep.stages.restore import restore
 from userrep.training.weights import read_weights
 
 SMALL = ("model.width=16", "model.dilations=[1,2]", "trainer.batch_size=64", "trainer.epochs=2")
-METHODS = choices("method")
+BUILT = {name: build(read_yaml(conf_dir() / "method" / f"{name}.yaml")) for name in choices("method")}
+METHODS = [name for name, method in BUILT.items() if "transfer" in method.verbs]
+KINDS = {type(BUILT[name]): name for name in METHODS}  # one method of each class
 PROMISED = (
     "base",
     "method",
@@ -143,19 +147,38 @@ def test_pruning_reports_three_stages_and_exports_a_plain_encoder(small: Any, ba
         small("evaluate", f"from-{source}")
 
 
-def test_what_was_pruned_can_be_pruned_again_and_its_masks_are_kept(small: Any, base: Path) -> None:
+def test_what_was_pruned_can_be_pruned_again_and_its_masks_are_kept(
+    small: Any, base: Path, prepared: Prepared
+) -> None:
     small("prune", "base", "--keep", "0.5", "trainer.epochs=1", "--run", "half")
-    assert small("prune", "half", "--keep", "0.2", "trainer.epochs=1", "--run", "fifth")["sparsity"] > 0.79
-    words = ("--from", "half", "--method", "prune", "method.keep=0.2", "trainer.epochs=2", "--run", "task")
-    answer = small("transfer", *words)
-    assert small("evaluate", "task", "--split", "valid")["metrics"] == answer["metrics"]
-    masks = [name for name in read_weights(Path("task") / "delta.safetensors") if name.endswith("mask")]
+    answer = small("prune", "half", "--keep", "0.2", "trainer.epochs=1", "--run", "fifth")
+    assert answer["sparsity"] > 0.79
+    assert sparsity(restore(open_run("fifth"), prepared)[0]) == answer["sparsity"]
+    masks = [name for name in read_weights(Path("fifth") / "delta.safetensors") if name.endswith("mask")]
     assert len(masks) == 4
     small("transfer", "--from", "half", "--method", "peterrec", "trainer.epochs=1", "--run", "patched")
     assert not any(name.endswith("mask") for name in read_weights(Path("patched") / "delta.safetensors"))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("words", "wrong", "right"),
+    [
+        (("transfer", "--from", "base", "--method", "prune"), "not for transfer", "userrep prune base"),
+        (("transfer", "--from", "base", "method=prune", "method.keep=1"), "prune", "userrep prune base method.keep=1"),
+        (("prune", "base", "method=lora"), "not for prune", "userrep transfer --from base method=lora"),
+    ],
+)
+def test_a_method_of_another_verb_is_refused_with_the_command_to_type(
+    small: Any, base: Path, words: tuple[str, ...], wrong: str, right: str
+) -> None:
+    error = small(*words, "--run", "child", code=2)
+    assert error["kind"] == "usage"
+    assert wrong in error["message"]
+    assert error["hint"] == f"type: {right}"
+    assert not Path("child").exists()
+
+
+@pytest.mark.parametrize("method", KINDS.values())
 def test_every_method_learns_the_next_item_too(small: Any, base: Path, method: str) -> None:
     words = ("--from", "base", "--method", method, "task=next_item", "task.tied=false", "trainer.epochs=1")
     answer = small("transfer", *words, "--run", "child")

@@ -16,6 +16,7 @@ from userrep.stages.inherit import own_overrides
 from userrep.stages.request import Request
 from userrep.stages.restore import check_trained, restore
 from userrep.stages.resume import resumed
+from userrep.stages.served import check_serves
 from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
 from userrep.training.fit import Job
 from userrep.training.journal import Journal
@@ -58,6 +59,7 @@ def compose_from(base: Run, request: Request) -> dict[str, Any]:
     keep = request.extra.get("keep")
     overrides = own_overrides(request, base, INHERITED)
     composed = compose(VERB, overrides + ([] if keep is None else [f"method.keep={keep}"]), request.config_dir)
+    check_serves(composed, VERB, base, request)
     choices = base.config["choices"] | {group: composed["choices"][group] for group in ("method", "trainer")}
     return composed | {group: base.config[group] for group in INHERITED} | {"choices": choices}
 

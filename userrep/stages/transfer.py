@@ -18,6 +18,7 @@ from userrep.stages.inherit import given, own_overrides
 from userrep.stages.request import Request
 from userrep.stages.restore import base_encoder, check_data, check_trained
 from userrep.stages.resume import resumed
+from userrep.stages.served import check_serves
 from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
 from userrep.training.fit import Job
 from userrep.training.seed import seed_everything
@@ -80,6 +81,7 @@ def compose_from(base: Run, request: Request) -> dict[str, Any]:
     config = compose(VERB, overrides, request.config_dir)
     inherited = {group: base.config[group] for group in ("dataset", "model")}
     made = {group: base.config["choices"][group] for group in ("dataset", "model")}
+    check_serves(config, VERB, base, request)
     return config | inherited | {"choices": config["choices"] | made}
 
 
