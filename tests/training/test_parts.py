@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from userrep.errors import ConfigError, DataError
+from userrep.methods.lora import LoRA
 from userrep.methods.surgery import train_only
 from userrep.models.nextitnet import NextItNet
 from userrep.objectives.next_item import NextItem
@@ -37,6 +38,16 @@ def test_tables_dense_weights_and_the_rest_have_their_own_rate_and_decay() -> No
     groups = make_optimizer(encoder(), head, trainer, VOCAB).param_groups
     found = {(g["lr"], g["weight_decay"]): sorted({p.ndim for p in g["params"]}) for g in groups}
     assert found == {(0.2, 0.5): [2], (0.1, 0.4): [3], (0.1, 0.0): [1], (0.3, 0.4): [2], (0.3, 0.0): [1]}
+
+
+def test_a_matrix_with_as_many_rows_as_there_are_items_is_no_table_unless_items_are_looked_up_in_it() -> None:
+    model = NextItNet(8, 8, [1])  # as many items as channels
+    LoRA(rank=2, table_rank=3).adapt(model, "last")
+    trainer = Trainer(lr=0.1, table_lr=0.2, weight_decay=0.4, table_weight_decay=0.5)
+    names = {id(p): name for name, p in model.named_parameters()}
+    groups = make_optimizer(model, nn.Identity(), trainer, 8).param_groups
+    tables = {names[id(p)] for g in groups if g["weight_decay"] == 0.5 for p in g["params"]}
+    assert tables == {"stem.table.inner.weight", "stem.table.low.weight"}
 
 
 def test_a_frozen_weight_is_not_in_the_optimiser_so_that_decay_cannot_move_it() -> None:

@@ -5,11 +5,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from userrep.models.encoder import Encoder
 from userrep.training.trainer import Trainer
 
 
-def make_optimizer(encoder: nn.Module, objective: nn.Module, trainer: Trainer, vocab_size: int) -> torch.optim.AdamW:
-    """Return a fresh optimiser over what requires a gradient; frozen weights are not in it, so nothing moves them."""
+def make_optimizer(encoder: Encoder, objective: nn.Module, trainer: Trainer, vocab_size: int) -> torch.optim.AdamW:
+    """Return a fresh optimiser over what requires a gradient; frozen weights are not in it, so nothing moves them.
+
+    Of the encoder, tables are what its stem looks items up in, whatever their shape: a kernel or a factor of a
+    low-rank change may have as many rows as there are items. Of the objective, matrices with a row for each item.
+    """
     table_lr = trainer.lr if trainer.table_lr is None else trainer.table_lr
     head_lr = trainer.lr if trainer.head_lr is None else trainer.head_lr
     groups: dict[str, dict[str, Any]] = {
@@ -19,13 +24,15 @@ def make_optimizer(encoder: nn.Module, objective: nn.Module, trainer: Trainer, v
         "head": {"params": [], "lr": head_lr, "weight_decay": trainer.weight_decay},
         "head_plain": {"params": [], "lr": head_lr, "weight_decay": 0.0},
     }
+    tables = _looked_up(encoder)
     for parameter in encoder.parameters():
         if parameter.requires_grad:
-            groups[_kind(parameter, vocab_size)]["params"].append(parameter)
+            kind = "table" if id(parameter) in tables else "plain" if parameter.ndim < 2 else "dense"
+            groups[kind]["params"].append(parameter)
     for parameter in objective.parameters():
         if parameter.requires_grad:
-            kind = _kind(parameter, vocab_size)
-            groups[{"dense": "head", "plain": "head_plain"}.get(kind, kind)]["params"].append(parameter)
+            kind = "head_plain" if parameter.ndim < 2 else "table" if len(parameter) == vocab_size else "head"
+            groups[kind]["params"].append(parameter)
     used = [group | {"peak": group["lr"]} for group in groups.values() if group["params"]]
     return torch.optim.AdamW(used, fused=True)
 
@@ -43,7 +50,7 @@ def set_rate(optimizer: torch.optim.Optimizer, trainer: Trainer, step: int, tota
     return share
 
 
-def _kind(parameter: nn.Parameter, vocab_size: int) -> str:
-    if parameter.ndim < 2:
-        return "plain"
-    return "table" if parameter.shape[0] == vocab_size else "dense"
+def _looked_up(encoder: Encoder) -> set[int]:
+    """Return the ids of the parameters of the item table, and of a low-rank change of it those with a row an item."""
+    embeddings = (module for module in encoder.stem.table.modules() if isinstance(module, nn.Embedding))
+    return {id(parameter) for embedding in embeddings for parameter in embedding.parameters()}
