@@ -27,7 +27,7 @@ def test_majority_predicts_the_shares_of_training_users_with_one_more_each(prepa
 def test_bags_count_the_newest_items(prepared: Prepared) -> None:
     cases, sequences = Classify("gender").cases(prepared, PROTOCOL, "test"), prepared.sequences()
     for history in (None, 5):
-        found = bags(prepared, cases, history).toarray()
+        found = bags(sequences, cases, history).toarray()
         for row, (user, end) in enumerate(zip(cases.rows, cases.ends, strict=True)):
             items = sequences.items[sequences.offsets[user] : end].tolist()
             kept = items if history is None else items[-history:]

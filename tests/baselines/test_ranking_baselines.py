@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from userrep.baselines.markov import BACKOFF, Markov
+from userrep.baselines.markov import Markov
 from userrep.baselines.popularity import Popularity
+from userrep.baselines.ranker import BACKOFF
 from userrep.build import build
 from userrep.config import compose
 from userrep.errors import ConfigError

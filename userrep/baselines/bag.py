@@ -10,7 +10,7 @@ from userrep.errors import ConfigError, suggest
 from userrep.evaluation.ranking import Csr
 from userrep.sequences.batches import Cases
 from userrep.sequences.protocol import Protocol, seen_users
-from userrep.sequences.store import Prepared
+from userrep.sequences.store import Prepared, Sequences
 
 Weigh = Callable[[sparse.csr_matrix], sparse.csr_matrix]
 
@@ -35,13 +35,13 @@ class BagLR(Probe):
         self.history = history
 
     def features(self, kind: str, data: Prepared, protocol: Protocol, seed: int) -> Features:
-        weigh = WEIGHTS[kind](self.seen_bags(data, protocol))
-        return lambda cases: weigh(bags(data, cases, self.history))
+        weigh, sequences = WEIGHTS[kind](self.seen_bags(data, protocol)), data.sequences(protocol.source)
+        return lambda cases: weigh(bags(sequences, cases, self.history))
 
     def seen_bags(self, data: Prepared, protocol: Protocol) -> sparse.csr_matrix:
         """Return the bags of all users whose behaviour may be learned from, with labels or without."""
-        rows, offsets = np.flatnonzero(seen_users(data, protocol)), data.sequences(protocol.source).offsets
-        return bags(data, Cases(rows, offsets[rows + 1], np.zeros_like(rows)), self.history)
+        rows, sequences = np.flatnonzero(seen_users(data, protocol)), data.sequences(protocol.source)
+        return bags(sequences, Cases(rows, sequences.offsets[rows + 1], np.zeros_like(rows)), self.history)
 
 
 class SvdLR(BagLR):
@@ -63,12 +63,12 @@ class SvdLR(BagLR):
         rank = min(self.rank, seen.shape[0] - 1, seen.shape[1] - 1)
         svd = needs_sklearn("decomposition").TruncatedSVD(rank, random_state=seed)
         standardise = standardiser(svd.fit_transform(weigh(seen)))
-        return lambda cases: standardise(svd.transform(weigh(bags(data, cases, self.history))))
+        sequences = data.sequences(protocol.source)
+        return lambda cases: standardise(svd.transform(weigh(bags(sequences, cases, self.history))))
 
 
-def bags(data: Prepared, cases: Cases, history: int | None) -> sparse.csr_matrix:
+def bags(sequences: Sequences, cases: Cases, history: int | None) -> sparse.csr_matrix:
     """Count the items in each case's newest `history` events: `(N, V)`."""
-    sequences = data.sequences()
     starts = sequences.offsets[cases.rows]
     starts = starts if history is None else np.maximum(starts, cases.ends - history)
     owner, items = Csr(sequences.items, starts, cases.ends).pairs(np.arange(len(cases)))

@@ -1,34 +1,28 @@
 """Markov: the items that followed a user's newest items in the training events."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import numpy as np
-import torch
 from scipy import sparse
 
-from userrep.baselines.baseline import Baseline, Predict, Settings
-from userrep.baselines.popularity import rank_cases
+from userrep.baselines.baseline import Settings
+from userrep.baselines.ranker import Ranker, Score, backoff, needs_shared_items
+from userrep.baselines.sparse_scorer import SparseScorer
 from userrep.errors import ConfigError
-from userrep.evaluation.ranking import Block
-from userrep.evaluation.results import RankingResult
-from userrep.objectives.objective import Objective
+from userrep.evaluation.ranking import Scorer
+from userrep.objectives.ranking import Ranking
 from userrep.sequences.batches import Cases
 from userrep.sequences.protocol import Protocol
-from userrep.sequences.seen import item_counts, training_events
+from userrep.sequences.seen import training_events
 from userrep.sequences.store import Prepared, Sequences
 
-BACKOFF = 1e-3  # weight of an item's share of all events: it orders the items that no transition reaches
 
-
-class Markov(Baseline):
+class Markov(Ranker):
     """Add the transition probabilities from the last `memory` items, each `decay` times the weight of the newer one.
 
     reach        a transition leads to each of the next `reach` items, each `reach_decay` times the nearer one's
     decays       candidates for `decay`, chosen on validation
     """
-
-    kind: ClassVar[str] = "ranking"
 
     def __init__(
         self, memory: int = 1, decays: Sequence[float] = (1.0,), reach: int = 1, reach_decay: float = 0.8
@@ -44,17 +38,16 @@ class Markov(Baseline):
     def candidates(self) -> list[Settings]:
         return [{"decay": decay} for decay in self.decays]
 
-    def predictor(self, data: Prepared, protocol: Protocol, task: Objective, seed: int) -> Predict:
-        sequences, counts = data.sequences(), item_counts(data, protocol)
+    def learn(self, data: Prepared, protocol: Protocol, task: Ranking, seed: int) -> Score:
+        needs_shared_items("a Markov baseline", task, data, protocol)
+        sequences, unreached = task.inputs(data, protocol), backoff(task, data, protocol)
         transitions = self._transitions(sequences, *training_events(data, protocol))
-        backoff = BACKOFF * counts / max(1, counts.sum())
 
-        def predict(settings: Settings, role: str) -> RankingResult:
-            cases = task.cases(data, protocol, role)
+        def score(settings: Settings, cases: Cases) -> Scorer:
             newest = weigh_newest(sequences, cases, self.memory, settings["decay"])
-            return rank_cases(data, cases, Following(newest, transitions, backoff))
+            return SparseScorer(newest, transitions, unreached)
 
-        return predict
+        return score
 
     def _transitions(self, sequences: Sequences, trains: np.ndarray, position: np.ndarray) -> sparse.csr_matrix:
         """Return the share of each item's transitions that leads to each other: `(V, V)`, rows sum to one."""
@@ -76,22 +69,3 @@ def weigh_newest(sequences: Sequences, cases: Cases, memory: int, decay: float) 
     row, step = np.nonzero(index >= sequences.offsets[cases.rows][:, None])
     items = sequences.items[index[row, step]]
     return sparse.coo_matrix((decay**step, (row, items)), (len(cases), sequences.vocab_size)).tocsr()
-
-
-class Following:
-    """Score by sparse products, newest items `(N, V)` times transitions `(V, V)`, plus a score an item `(V,)`."""
-
-    tile = (1, 1)
-    device = torch.device("cpu")
-
-    def __init__(self, newest: sparse.csr_matrix, transitions: sparse.csr_matrix, backoff: np.ndarray) -> None:
-        self.newest, self.transitions, self.backoff = newest, transitions, backoff
-
-    def block(self, rows: np.ndarray) -> Block:
-        reached = (self.newest[rows] @ self.transitions).tocsc()  # (u, V)
-
-        def scores(lo: int, hi: int) -> torch.Tensor:
-            found = reached[:, lo:hi].toarray() + self.backoff[lo:hi]
-            return torch.from_numpy(found.astype(np.float32))
-
-        return scores

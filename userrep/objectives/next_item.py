@@ -5,13 +5,14 @@ import torch
 from torch import Tensor, nn
 
 from userrep.errors import ConfigError
+from userrep.evaluation.ranking import Csr
 from userrep.models.encoder import Encoder
 from userrep.models.stem import truncated_normal_
 from userrep.objectives.ranking import Ranking
 from userrep.objectives.samplers import Sampler
 from userrep.objectives.softmax import full_softmax, sampled_softmax
 from userrep.sequences.batches import Batch, Cases, Windows
-from userrep.sequences.protocol import Protocol
+from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.seen import item_counts
 from userrep.sequences.store import Prepared
 from userrep.sequences.vocab import PAD, RESERVED
@@ -97,6 +98,14 @@ class NextItem(Ranking):
         sampled = self.sampler.draw(self.negatives, generator).to(states.device)
         expected = self.sampler.log_expected(self.negatives).to(states.device)
         return sampled_softmax(states, self.item_table(encoder), None, targets, sampled, expected)
+
+    def learned_from(self, data: Prepared, protocol: Protocol) -> tuple[Csr, Csr]:
+        """Return the training events of each user that may be seen, as both: any of them goes with any other."""
+        sequences, rows = self.inputs(data, protocol), np.flatnonzero(seen_users(data, protocol))
+        begins = sequences.offsets[rows]
+        ends = begins + data.split(protocol.events, domain=protocol.source).train_end[rows]
+        events = Csr(sequences.items, begins, ends)
+        return events, events
 
     def states_of(self, encoder: Encoder, items: Tensor) -> Tensor:
         return encoder(items)[:, -1]

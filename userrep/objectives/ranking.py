@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from userrep.evaluation.ranking import Csr, DotScorer, encode_in_tiles
+from userrep.evaluation.ranking import Csr, DotScorer, Scorer, encode_in_tiles
 from userrep.evaluation.results import RankingResult
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import Objective
@@ -29,6 +29,27 @@ class Ranking(Objective):
         sequences = self.inputs(data, protocol)
         return Csr(sequences.items, sequences.offsets[cases.rows], cases.ends)
 
+    def learned_from(self, data: Prepared, protocol: Protocol) -> tuple[Csr, Csr]:
+        """Return what may be learned without an encoder: histories, and the ranked items that go with each, row by row.
+
+        Here the training cases, those of one history together.
+        """
+        sequences, cases = self.inputs(data, protocol), self.cases(data, protocol, "train")
+        order = np.lexsort((cases.ends, cases.rows))
+        rows, ends = cases.rows[order], cases.ends[order]
+        changed = np.ones(len(order) + 1, dtype=bool)
+        changed[1:-1] = (rows[1:] != rows[:-1]) | (ends[1:] != ends[:-1])
+        bounds = np.flatnonzero(changed)
+        first = bounds[:-1]
+        before = Csr(sequences.items, sequences.offsets[rows[first]], ends[first])
+        return before, Csr(cases.targets[order], first, bounds[1:])
+
+    def target_counts(self, data: Prepared, protocol: Protocol) -> np.ndarray:
+        """Count how often each ranked item is an answer of what may be learned from: `(V,)` int64."""
+        _, answers = self.learned_from(data, protocol)
+        _, items = answers.pairs(np.arange(len(answers.ends)))
+        return np.bincount(items, minlength=self.targets(data, protocol).vocab_size)
+
     def states_of(self, encoder: Encoder, items: Tensor) -> Tensor:
         """Return what scores the items: histories `(B, T)` -> `(B, D)`."""
         raise TypeError(f"{type(self).__name__} must say which state it ranks by")
@@ -44,6 +65,10 @@ class Ranking(Objective):
         with torch.inference_mode():
             table, bias = self.output(encoder)
             scorer = DotScorer(self.encode(encoder, data, protocol, cases), table, bias)
+        return self.rank(data, protocol, cases, scorer)
+
+    def rank(self, data: Prepared, protocol: Protocol, cases: Cases, scorer: Scorer) -> RankingResult:
+        """Rank the targets of `cases` among all items that their users have not met before."""
         vocab_size = self.targets(data, protocol).vocab_size
         return RankingResult.rank(cases.rows, cases.targets, scorer, self.seen(data, protocol, cases), vocab_size)
 
