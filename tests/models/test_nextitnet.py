@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from userrep.errors import ConfigError
-from userrep.models.nextitnet import CausalConv, NextItNet
+from userrep.models.nextitnet import DilatedConv, NextItNet
 from userrep.training.seed import seed_everything
 
 
 @pytest.mark.parametrize("kernel_size", [1, 2, 3])
 @pytest.mark.parametrize("rate", [1, 2, 5])
 def test_a_convolution_equals_a_loop_over_time(kernel_size: int, rate: int) -> None:
-    conv = CausalConv(5, kernel_size, rate).double()
+    conv = DilatedConv(5, kernel_size, rate).double()
     torch.nn.init.normal_(conv.weight)
     torch.nn.init.normal_(conv.bias)
     states = torch.randn(2, 9, 5, dtype=torch.float64)

@@ -13,21 +13,25 @@ from userrep.models.stem import ItemStem, truncated_normal_
 from userrep.models.sublayer import Sublayer
 
 
-class CausalConv(Sublayer):
+class DilatedConv(Sublayer):
     """Convolve over time so that position t reads t, t - rate, ..., t - (k - 1) rate and nothing later.
 
+    Where `causal` is false the taps are centred on t; of an even number, one more is later, as SAME padding has it.
     Run as a 2-d convolution over a dummy axis: states (B, T, D) are then already in channels-last layout, and no copy
     is made (1.1-1.3x the 1-d call on a CPU).
     """
 
-    def __init__(self, width: int, kernel_size: int, rate: int) -> None:
+    def __init__(self, width: int, kernel_size: int, rate: int, causal: bool = True) -> None:
         super().__init__()
-        self.kernel_size, self.rate = kernel_size, rate
+        self.rate = rate
+        reach = (kernel_size - 1) * rate
+        self.later = 0 if causal else reach - reach // 2
+        self.earlier = reach - self.later
         self.weight = nn.Parameter(truncated_normal_(torch.empty(width, width, kernel_size)))
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
-        padded = F.pad(states, (0, 0, (self.kernel_size - 1) * self.rate, 0))  # (B, T + (k - 1) rate, D)
+        padded = F.pad(states, (0, 0, self.earlier, self.later))  # (B, T + (k - 1) rate, D)
         image = padded.unsqueeze(1).permute(0, 3, 1, 2)  # (B, D, 1, ...), channels last
         convolved = F.conv2d(image, self.weight.unsqueeze(2), self.bias, dilation=(1, self.rate))
         return convolved.permute(0, 2, 3, 1).squeeze(1)  # (B, T, D)
@@ -36,9 +40,9 @@ class CausalConv(Sublayer):
 class ConvUnit(Sublayer):
     """Convolution, norm over channels, ReLU; padding is silenced after it, since biases leak into it."""
 
-    def __init__(self, width: int, kernel_size: int, rate: int) -> None:
+    def __init__(self, width: int, kernel_size: int, rate: int, causal: bool) -> None:
         super().__init__()
-        self.op: Sublayer = CausalConv(width, kernel_size, rate)
+        self.op: Sublayer = DilatedConv(width, kernel_size, rate, causal)
         self.norm = nn.LayerNorm(width, eps=1e-8)
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
@@ -48,10 +52,10 @@ class ConvUnit(Sublayer):
 class ConvBranch(Sublayer):
     """Two units, the second at twice the rate of the first."""
 
-    def __init__(self, width: int, kernel_size: int, rate: int) -> None:
+    def __init__(self, width: int, kernel_size: int, rate: int, causal: bool) -> None:
         super().__init__()
-        self.first: Sublayer = ConvUnit(width, kernel_size, rate)
-        self.second: Sublayer = ConvUnit(width, kernel_size, 2 * rate)
+        self.first: Sublayer = ConvUnit(width, kernel_size, rate, causal)
+        self.second: Sublayer = ConvUnit(width, kernel_size, 2 * rate, causal)
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
         return self.second(self.first(states, keep), keep)
@@ -67,9 +71,9 @@ class NextItBlock(Block):
         "norm": ("branch.first.norm", "branch.second.norm"),
     }
 
-    def __init__(self, width: int, kernel_size: int, rate: int, dropout: float) -> None:
+    def __init__(self, width: int, kernel_size: int, rate: int, dropout: float, causal: bool = True) -> None:
         super().__init__()
-        self.branch: Sublayer = ConvBranch(width, kernel_size, rate)
+        self.branch: Sublayer = ConvBranch(width, kernel_size, rate, causal)
         self.dropout = Dropout(dropout)
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
@@ -94,13 +98,13 @@ class NextItNet(Encoder):
     ) -> None:
         if width < 1 or kernel_size < 1 or not dilations or min(dilations) < 1:
             raise ConfigError(
-                f"NextItNet has width={width} kernel_size={kernel_size} dilations={list(dilations)}",
+                f"{type(self).__name__} has width={width} kernel_size={kernel_size} dilations={list(dilations)}",
                 "give whole numbers of at least 1, and at least one dilation",
             )
         super().__init__(
             vocab_size=vocab_size,
             width=width,
             stem=ItemStem(vocab_size, width, dropout),
-            blocks=[NextItBlock(width, kernel_size, rate, dropout) for rate in dilations],
+            blocks=[NextItBlock(width, kernel_size, rate, dropout, self.causal) for rate in dilations],
             final=Final(width, final_norm),
         )
