@@ -117,7 +117,8 @@ def smoke(words: list[str]) -> list[str]:
         named = [word for word in short if word.startswith("dataset=")]
         short += [] if named else ["dataset=synthetic"]
         short += ["dataset.n_users=120"] if "dataset=synthetic" in short else []
-    if verb == "pretrain" and not any(word.startswith(("model=averager", "model.dilations")) for word in short):
+    stack = all(word.startswith("model=nextitnet") for word in short if word.startswith(("model=", "model.dilations=")))
+    if verb == "pretrain" and stack:
         short.append("model.dilations=[1,1]")
     return [*short, "trainer.epochs=1"] if verb in ("pretrain", "transfer", "prune") else short
 
