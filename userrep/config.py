@@ -1,13 +1,15 @@
 """The config of a command: composed from `conf/`, resolved to plain values, checked to the last key."""
 
+import json
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from userrep.build import check
 from userrep.errors import ConfigError, UsageError, suggest
+from userrep.files import read_yaml
 from userrep.groups import GROUPS, OPTIONAL, VERBS, Verb, choices, complete, conf_dir
 
 if TYPE_CHECKING:
@@ -33,7 +35,9 @@ def compose(verb: str, overrides: Sequence[str] = (), config_dir: Path | None = 
     known = VERBS[verb]
     _check_config_dir(config_dir)
     parsed = [_checked(_parse(text), verb, config_dir) for text in overrides]
-    config, chosen = _compose_with(parsed, known, config_dir)
+    alone = _set_for_verb(verb, parsed, config_dir)
+    config, chosen = _compose_with([*alone, *parsed], known, config_dir)  # what a user types comes last
+    config.pop("verb", None)
     _check_sections(config, known)
     kept: dict[str, Any] = {"seed": _seed(config.get("seed", 0))}
     kept |= {name: config.get(name) for name in known.uses}
@@ -110,6 +114,30 @@ def _check_choice(group: str, value: Any, config_dir: Path | None) -> None:
     found = choices(group, config_dir)
     if str(value) not in found:
         raise ConfigError(f"unknown {group} {value!r}", suggest(str(value), found))
+
+
+def _set_for_verb(verb: str, overrides: Sequence["Override"], config_dir: Path | None) -> list["Override"]:
+    """Return what the chosen experiment sets below its key `verb` for this verb alone."""
+    chosen = [override.value() for override in overrides if override.key_or_group == "experiment"]
+    if not chosen or chosen[-1] is None:
+        return []
+    folders = [*([config_dir] if config_dir else []), conf_dir()]
+    paths = (folder / "experiment" / f"{chosen[-1]}.yaml" for folder in folders)
+    sections = (read_yaml(next(path for path in paths if path.is_file())) or {}).get("verb") or {}
+    for name in sections:
+        if name not in VERBS:
+            raise ConfigError(f"experiment {chosen[-1]} has an unknown verb {name!r}", suggest(str(name), VERBS))
+    texts = [f"{key}={json.dumps(value)}" for key, value in _leaves(sections.get(verb) or {})]
+    return [_checked(_parse(text), verb, config_dir) for text in texts]
+
+
+def _leaves(node: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted keys of a node with their values."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{at}{key}.")
+        else:
+            yield f"{at}{key}", value
 
 
 def _compose_with(
