@@ -96,7 +96,7 @@ def test_the_sampler_knows_training_events_only(prepared: Prepared) -> None:
     users = np.zeros(prepared.num_users, dtype=bool)
     users[:40] = True
     objective.feed(prepared, PROTOCOL, users, 10, 8)
-    assert objective.sampler is not None
+    assert objective.item_loss.sampler is not None
     sequences, split = prepared.sequences(), prepared.split("leave_one_out")
     counts = np.zeros(sequences.vocab_size)
     for user in range(40):
@@ -104,7 +104,7 @@ def test_the_sampler_knows_training_events_only(prepared: Prepared) -> None:
         np.add.at(counts, sequences.items[begin : begin + split.train_end[user]], 1)
     counts = np.maximum(counts, 1)
     counts[:RESERVED] = 0
-    np.testing.assert_allclose(objective.sampler.probabilities.numpy(), counts / counts.sum())
+    np.testing.assert_allclose(objective.item_loss.sampler.probabilities.numpy(), counts / counts.sum())
 
 
 @pytest.mark.parametrize(

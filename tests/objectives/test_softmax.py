@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from userrep.objectives import softmax
-from userrep.objectives.samplers import Sampler
+from userrep.objectives.samplers import Sampler, by_count
 from userrep.objectives.softmax import full_softmax, sampled_softmax
 
 WIDTH, VOCAB, CHUNK = 6, 23, 8
@@ -93,7 +93,7 @@ def test_sampled_softmax_of_nothing_but_the_answer_is_zero() -> None:
 def test_sampled_softmax_tends_to_the_full_one_as_negatives_grow(power: float) -> None:
     states, table, _, targets = draw(30)
     targets = targets.clamp_min(2)
-    sampler = Sampler(torch.arange(VOCAB) + 1, power)
+    sampler = Sampler(by_count(torch.arange(VOCAB) + 1, power))
     full = full_softmax(states, table[2:], None, targets - 2)
     errors = []
     for negatives in (10, 1_000, 100_000):

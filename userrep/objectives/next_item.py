@@ -8,26 +8,22 @@ from userrep.errors import ConfigError
 from userrep.evaluation.ranking import Csr
 from userrep.models.encoder import Encoder
 from userrep.models.stem import truncated_normal_
+from userrep.objectives.item_loss import GBCE_T, item_loss
 from userrep.objectives.ranking import Ranking
-from userrep.objectives.samplers import Sampler
-from userrep.objectives.softmax import full_softmax, sampled_softmax
+from userrep.objectives.samplers import RHO
 from userrep.sequences.batches import Batch, Cases, Windows
 from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.seen import item_counts
 from userrep.sequences.store import Prepared
-from userrep.sequences.vocab import PAD, RESERVED
-
-LOSSES = ("full", "sampled")
-SAMPLER_POWER = {"uniform": 0.0, "frequency": 1.0}
+from userrep.sequences.vocab import PAD
 
 
 class NextItem(Ranking):
     """Predict the next item at every real position (NextItNet; PeterRec section 3.1, spec 1.3).
 
     tied       score against the item table; else against an own table (V, D), as in the published code
-    bias       an own bias for each item, full softmax only
-    loss       full: exact softmax in chunks; sampled: `negatives` shared by the batch, logQ corrected
-    sampler    uniform or frequency, over training counts
+    bias       an own bias for each item; not with loss=sampled
+    loss       full, sampled, bpr, logistic or gbce; with negatives, sampler, gbce_t, rho and table_l2 the item loss
     """
 
     def __init__(
@@ -37,22 +33,17 @@ class NextItem(Ranking):
         bias: bool = False,
         negatives: int = 1024,
         sampler: str = "frequency",
+        gbce_t: float = GBCE_T,
+        rho: float = RHO,
+        table_l2: float = 0.0,
     ) -> None:
         super().__init__()
-        if loss not in LOSSES or sampler not in SAMPLER_POWER:
-            raise ConfigError(
-                f"next_item has no loss '{loss}' with sampler '{sampler}'",
-                f"choose loss from {', '.join(LOSSES)}, sampler from {', '.join(SAMPLER_POWER)}",
-            )
-        if loss == "sampled" and negatives < 1:
-            raise ConfigError(f"a sampled softmax has {negatives} negatives", "give a whole number of at least 1")
-        if loss == "sampled" and bias:
-            raise ConfigError("a sampled softmax cannot train an item bias", "set bias=false, or loss=full")
-        self.loss_kind, self.tied, self.with_bias = loss, tied, bias
-        self.negatives, self.sampler_power = negatives, SAMPLER_POWER[sampler]
+        self.item_loss = item_loss(loss, negatives, sampler, gbce_t=gbce_t, rho=rho, table_l2=table_l2)
+        if bias and not self.item_loss.takes_bias:
+            raise ConfigError(f"loss {loss} cannot train an item bias", "set bias=false, or loss=full")
+        self.tied, self.with_bias = tied, bias
         self.table: nn.Parameter | None = None
         self.bias: nn.Parameter | None = None
-        self.sampler: Sampler | None = None
 
     @property
     def task_name(self) -> str:
@@ -82,22 +73,14 @@ class NextItem(Ranking):
         rows = np.flatnonzero(users)
         begins = sequences.offsets[rows]
         ends = begins + split.train_end[rows]
-        if self.loss_kind == "sampled":
-            counts = count_events(sequences.items, begins, ends, sequences.vocab_size)
-            self.sampler = Sampler(torch.from_numpy(counts), self.sampler_power)
+        if self.item_loss.draws:
+            self.item_loss.prepare(count_events(sequences.items, begins, ends, sequences.vocab_size))
         return Windows(sequences.items, begins, ends, rows, length, batch_size)
 
     def loss(self, encoder: Encoder, batch: Batch, generator: torch.Generator) -> Tensor:
         supervised = batch.targets.ne(PAD)
         states = encoder(batch.items)[supervised]  # (N, D): no logits where there is no label
-        targets = batch.targets[supervised]
-        if self.loss_kind == "full":
-            bias = None if self.bias is None else self.bias[RESERVED:]
-            return full_softmax(states, self.item_table(encoder)[RESERVED:], bias, targets - RESERVED)
-        assert self.sampler is not None
-        sampled = self.sampler.draw(self.negatives, generator).to(states.device)
-        expected = self.sampler.log_expected(self.negatives).to(states.device)
-        return sampled_softmax(states, self.item_table(encoder), None, targets, sampled, expected)
+        return self.item_loss(states, self.item_table(encoder), self.bias, batch.targets[supervised], generator)
 
     def learned_from(self, data: Prepared, protocol: Protocol) -> tuple[Csr, Csr]:
         """Return the training events of each user that may be seen, as both: any of them goes with any other."""

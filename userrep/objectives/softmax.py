@@ -18,13 +18,14 @@ _SCRATCH: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 class _FullSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, table: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+        answers = targets.unsqueeze(1) if targets.ndim == 1 else targets  # (N, A)
         chunk = min(CHUNK, max(1, len(states)))
         logits_space = _workspace(table, chunk, len(table))
         grad_states, grad_table = torch.empty_like(states), torch.zeros_like(table)
         grad_bias = None if bias is None else torch.zeros_like(bias)
         loss = states.new_zeros((), dtype=torch.float64)
         for start in range(0, len(states), chunk):
-            rows, wanted = states[start : start + chunk], targets[start : start + chunk, None]
+            rows, wanted = states[start : start + chunk], answers[start : start + chunk]
             logits = torch.mm(rows, table.t(), out=logits_space[: len(rows)])  # (chunk, V)
             if bias is not None:
                 logits.add_(bias)
@@ -48,7 +49,8 @@ class _FullSoftmax(torch.autograd.Function):
 def full_softmax(states: Tensor, table: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
     """Return the mean cross-entropy of `states (N, D)` against rows `targets (N,)` of `table (V, D)`.
 
-    Equal to `F.cross_entropy(states @ table.T + bias, targets)`; memory is CHUNK x V instead of N x V.
+    Equal to `F.cross_entropy(states @ table.T + bias, targets)`; memory is CHUNK x V instead of N x V. With `targets
+    (N, A)` each state has A answers, each of weight 1 / A, for the price of one.
     """
     return _FullSoftmax.apply(states, table, bias, targets)
 
@@ -125,13 +127,13 @@ def _accidental_hits(targets: Tensor, sampled: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _probabilities_in_place(logits: Tensor, targets: Tensor) -> Tensor:
-    """Turn `logits (N, V)` into d loss / d logits in place; return the summed loss in fp64. `targets` is (N, 1)."""
-    wanted = logits.gather(1, targets).double()
+    """Turn `logits (N, V)` into d loss / d logits in place; return the summed loss in fp64. `targets` is (N, A)."""
+    wanted = logits.gather(1, targets).double().mean(dim=1, keepdim=True)
     peak = logits.amax(dim=1, keepdim=True)
     total = logits.sub_(peak).exp_().sum(dim=1, keepdim=True)
     loss = (total.double().log() + peak - wanted).sum()
     logits.div_(total)
-    logits.scatter_add_(1, targets, logits.new_full((1, 1), -1.0).expand_as(targets))
+    logits.scatter_add_(1, targets, logits.new_full((1, 1), -1.0 / targets.shape[1]).expand_as(targets))
     return loss
 
 
