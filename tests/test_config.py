@@ -31,8 +31,28 @@ def kinds(value: Any) -> set[type]:
 def test_every_verb_composes_to_plain_values_of_the_sections_it_uses(verb: str) -> None:
     chosen = ["baseline=majority"] if verb == "baseline" else []
     config = compose(verb, chosen)
-    assert set(config) == {"seed", "choices", *VERBS[verb].uses}
+    assert set(config) == {"seed", "origins", "choices", *VERBS[verb].uses}
     assert kinds(config) <= {dict, list, str, int, float, bool, type(None)}
+
+
+def test_origins_name_the_keys_that_were_set_and_the_files_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer" / "mine.yaml").write_text("defaults: [pretrain]\nepochs: 2\n")
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "tiny.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /protocol: next_item\nmodel:\n  width: 32\n  dilations: [1]\n"
+    )
+    words = ["experiment=tiny", "trainer=mine", "trainer.lr=0.1", "model.dilations=[1,2]", "seed=3"]
+    assert compose("pretrain", words, tmp_path)["origins"] == {
+        "protocol": "experiment tiny",
+        "model.width": "experiment tiny",
+        "model.dilations": "override",
+        "trainer": "override",
+        "trainer.lr": "override",
+        "seed": "override",
+        "trainer/mine": str(tmp_path / "trainer" / "mine.yaml"),
+    }
+    assert compose("pretrain")["origins"] == {}
 
 
 def test_a_verb_brings_its_own_trainer_unless_one_is_named() -> None:

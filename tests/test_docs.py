@@ -190,6 +190,7 @@ def test_the_json_answers_have_the_documented_keys(
         ["transfer", "--method", "head", "--from", "runs/base", "--run", "runs/head"], ["evaluate", "runs/head"],
         ["baseline", "majority", "--run", "runs/majority"], ["compare", "runs/head", "runs/majority"],
         [*imported, "--items", "rows.csv"], ["methods"],
+        ["runs"], ["show", "runs/head"],
     ):  # fmt: skip
         capsys.readouterr()
         succeed([*smoke(words), "--json"], "docs/formats.md")

@@ -240,6 +240,45 @@ def compare(
     return _Ask(extra=extra | {"margin": margin, "split": split.value, "latex": latex})
 
 
+class Sort(StrEnum):
+    """What a list of runs is sorted by."""
+
+    created = "created"
+    metric = "metric"
+    seconds = "seconds"
+
+
+class Status(StrEnum):
+    """How far a run is."""
+
+    finished = "finished"
+    running = "running"
+    stopped = "stopped"
+
+
+@_verb("runs", "json")
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the runs lie.")] = Path("runs"),
+    verb: Annotated[str | None, typer.Option(help="Those that this verb made.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Those of this data set.")] = None,
+    task: Annotated[str | None, typer.Option(help="Those of this task.")] = None,
+    method: Annotated[str | None, typer.Option(help="Those of this method or baseline.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Those that are so far.")] = None,
+    sort: Annotated[Sort, typer.Option(help="Newest last, best first or longest first.")] = Sort.created,
+    metric: Annotated[str | None, typer.Option(help="The validation metric to show.")] = None,
+) -> _Ask:
+    """List runs."""
+    state = status.value if status else None
+    filters = {"verb": verb, "dataset": dataset, "task": task, "method": method, "status": state}
+    return _Ask(extra={"folder": folder, "filters": filters, "sort": sort.value, "metric": metric})
+
+
+@_verb("show", "json")
+def show(source: _Run) -> _Ask:
+    """Show a run: its config, what it came from, its metrics."""
+    return _Ask(extra={"source": source})
+
+
 @_verb("import", *_COMPOSING, *_MAKING, "dataset")
 def import_(
     checkpoint: Annotated[

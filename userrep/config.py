@@ -24,10 +24,11 @@ _plugin_registered = False
 
 
 def compose(verb: str, overrides: Sequence[str] = (), config_dir: Path | None = None) -> dict[str, Any]:
-    """Compose the config of `verb`: `seed`, a node for each section it uses, the `choices` made.
+    """Compose the config of `verb`: `seed`, a node for each section it uses, their `origins`, the `choices` made.
 
-    An optional section that was not chosen is None. `config_dir` holds yaml files that add to `conf/` or
-    stand in front of a file of the same name.
+    An optional section that was not chosen is None. `origins` names the keys that a user or an experiment set, and
+    the choices that are files of the user's own; all else is of the packaged yaml of its choice. `config_dir` holds
+    yaml files that add to `conf/` or stand in front of a file of the same name.
 
     Raises:
         ConfigError: a key, a choice or a value is unknown, of the wrong type, or may not be built.
@@ -43,7 +44,38 @@ def compose(verb: str, overrides: Sequence[str] = (), config_dir: Path | None = 
     kept |= {name: config.get(name) for name in known.uses}
     for name in known.uses:
         check(kept[name], name)
+    kept["origins"] = _origins(parsed, alone, known, chosen, config_dir)
     return kept | {"choices": {name: chosen[name] for name in known.uses if chosen.get(name)}}
+
+
+def _origins(
+    typed: Sequence["Override"], alone: Sequence["Override"], verb: Verb, chosen: Mapping[str, str],
+    config_dir: Path | None,
+) -> dict[str, str]:  # fmt: skip
+    """Return who set what: `trainer.epochs: override`, `trainer: experiment tiny`, `trainer/patient: its file`."""
+    folders = [*([config_dir] if config_dir else []), conf_dir()]
+    found: dict[str, str] = {}
+    if name := chosen.get("experiment"):
+        keys = [*_keys_of(_experiment(name, folders)), *(override.key_or_group for override in alone)]
+        found |= dict.fromkeys(keys, f"experiment {name}")
+    found |= {override.key_or_group: "override" for override in typed}
+    found = {key: where for key, where in found.items() if key.partition(".")[0] in ("seed", *verb.uses)}
+    for group in verb.uses if config_dir else ():
+        path = folders[0] / group / f"{chosen.get(group)}.yaml"
+        found |= {f"{group}/{chosen[group]}": str(path)} if path.is_file() else {}
+    return found
+
+
+def _experiment(name: str, folders: Sequence[Path]) -> dict[str, Any]:
+    paths = (folder / "experiment" / f"{name}.yaml" for folder in folders)
+    return dict(read_yaml(next(path for path in paths if path.is_file())) or {})
+
+
+def _keys_of(experiment: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the groups and the dotted keys that an experiment sets for every verb."""
+    for entry in experiment.get("defaults") or []:
+        yield from (str(key).split()[-1].lstrip("/") for key in (entry if isinstance(entry, Mapping) else ()))
+    yield from (key for key, _ in _leaves({key: experiment[key] for key in experiment.keys() - {"defaults", "verb"}}))
 
 
 def flag_overrides(overrides: Sequence[str], **flags: object) -> tuple[str, ...]:
@@ -122,8 +154,7 @@ def _set_for_verb(verb: str, overrides: Sequence["Override"], config_dir: Path |
     if not chosen or chosen[-1] is None:
         return []
     folders = [*([config_dir] if config_dir else []), conf_dir()]
-    paths = (folder / "experiment" / f"{chosen[-1]}.yaml" for folder in folders)
-    sections = (read_yaml(next(path for path in paths if path.is_file())) or {}).get("verb") or {}
+    sections = _experiment(str(chosen[-1]), folders).get("verb") or {}
     for name in sections:
         if name not in VERBS:
             raise ConfigError(f"experiment {chosen[-1]} has an unknown verb {name!r}", suggest(str(name), VERBS))

@@ -146,6 +146,18 @@ def read_yaml(path: Path | str) -> Any:
         raise DataError(f"{path} is not valid YAML: {cause}", "it may be damaged: make it again") from error
 
 
+def read_yaml_end(path: Path | str, key: str) -> Any:
+    """Read a YAML file from its top-level `key` on, all of it where there is no such key: much faster at the end."""
+    import yaml
+
+    text = _read_text(Path(path))
+    begin = re.search(rf"^{re.escape(key)}:", text, re.MULTILINE)
+    try:
+        return yaml.safe_load(text[begin.start() :] if begin else text)
+    except yaml.YAMLError as error:
+        raise DataError(f"{path} is not valid YAML", "it may be damaged: make it again") from error
+
+
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")

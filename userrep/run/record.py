@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from userrep.errors import DataError, UsageError, VerificationError
-from userrep.files import digest, explaining_write_errors, read_json, read_yaml, sha256_of
+from userrep.files import digest, explaining_write_errors, read_json, read_yaml, read_yaml_end, sha256_of
 from userrep.sequences.store import DESCRIPTIVE
 
 FORMAT = 1
@@ -39,6 +39,14 @@ class Run:
     def config(self) -> dict[str, Any]:
         """The resolved config."""
         return dict(read_yaml(self.path / CONFIG))
+
+    @cached_property
+    def choices(self) -> dict[str, str]:
+        """The choice made in each config group; of an old run, from the end of its config."""
+        recorded = self.record.get("choices")
+        if recorded is None:
+            recorded = (read_yaml_end(self.path / CONFIG, "choices") or {}).get("choices")
+        return dict(recorded or {})
 
     @cached_property
     def weights(self) -> Path:
@@ -165,8 +173,8 @@ def config_hash(verb: str, config: Mapping[str, Any], parent: Run | None = None)
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config without the names of the files it came from and the texts that describe its data set."""
-    kept = {key: value for key, value in config.items() if key != "choices"}
+    """Return the config without where its values came from and the texts that describe its data set."""
+    kept = {key: value for key, value in config.items() if key not in ("choices", "origins")}
     if kept.get("dataset"):
         kept["dataset"] = {key: value for key, value in kept["dataset"].items() if key not in DESCRIPTIVE}
     return kept

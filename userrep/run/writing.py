@@ -132,6 +132,7 @@ def _begin(path: Path, verb: str, config: Mapping[str, Any], parent: Run | None)
         "verb": verb,
         "status": "running",
         "config_hash": config_hash(verb, config, parent),
+        "choices": dict(config.get("choices") or {}),
         "parent": parent and _reference(parent, path),
         "versions": provenance.versions(),
         "machine": provenance.machine(),

@@ -97,7 +97,7 @@ def _replicate(run: Run) -> Replicate:
 
 def lineage(run: Run) -> dict[str, Any]:
     """Return what made a run, its ancestors' configs included, less seeds, folds and names of files."""
-    config = {key: value for key, value in run.config.items() if key not in ("seed", "choices", "dataset")}
+    config = {key: value for key, value in run.config.items() if key not in ("seed", "choices", "origins", "dataset")}
     if config.get("protocol"):
         config["protocol"] = {key: value for key, value in config["protocol"].items() if key != "fold"}
     recorded = run.record.get("parent")

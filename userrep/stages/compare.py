@@ -11,13 +11,13 @@ from userrep.files import replacing
 from userrep.run import Run, open_run
 from userrep.stages.agreement import one_protocol
 from userrep.stages.arms import Arm, group, name_of
+from userrep.stages.headline import HEADLINES
 from userrep.stages.latex import task_latex, tasks_latex
 from userrep.stages.request import Request
 from userrep.stages.task_table import EFFORT, judged, show_task
 from userrep.stages.tasks_table import Table, show_tasks
 
 VERB = "compare"
-HEADLINES = ("accuracy", "macro_f1", "log_loss", "auc", "ndcg@10", "hr@10", "mrr@10")
 
 
 def run(request: Request) -> dict[str, Any]:

@@ -37,6 +37,14 @@ def own_overrides(request: Request, base: Run, groups: tuple[str, ...]) -> list[
     return kept
 
 
+def origins(config: Mapping[str, Any], request: Request, base: Run, groups: tuple[str, ...]) -> dict[str, str]:
+    """Return a child's origins: the files of `groups`, and what was set without being typed, come from the base."""
+    typed = {text.partition("=")[0].lstrip("+~") for text in request.overrides}
+    ours = {key: where for key, where in config["origins"].items() if where != "override" or key in typed}
+    files = [f"{group}/{base.config['choices'].get(group)}" for group in groups]
+    return dict.fromkeys((*config["origins"], *files), "base") | ours
+
+
 def _held(base: Run, path: list[str]) -> Any:
     """Return the base's choice of a group, or its value at a key."""
     if len(path) == 1:

@@ -12,7 +12,7 @@ from userrep.methods.surgery import flatten
 from userrep.run import Run, default_path, open_run, writing
 from userrep.sequences.protocol import seen_users
 from userrep.sequences.store import Prepared, open_prepared
-from userrep.stages.inherit import own_overrides
+from userrep.stages.inherit import origins, own_overrides
 from userrep.stages.request import Request
 from userrep.stages.restore import check_trained, restore
 from userrep.stages.resume import resumed
@@ -61,7 +61,8 @@ def compose_from(base: Run, request: Request) -> dict[str, Any]:
     composed = compose(VERB, overrides + ([] if keep is None else [f"method.keep={keep}"]), request.config_dir)
     check_serves(composed, VERB, base, request)
     choices = base.config["choices"] | {group: composed["choices"][group] for group in ("method", "trainer")}
-    return composed | {group: base.config[group] for group in INHERITED} | {"choices": choices}
+    told = {"choices": choices, "origins": origins(composed, request, base, INHERITED)}
+    return composed | {group: base.config[group] for group in INHERITED} | told
 
 
 def export(source: Run, data: Prepared, path: Path, fresh: bool = False) -> str:

@@ -14,7 +14,7 @@ from userrep.objectives.objective import ROLES
 from userrep.run import Run, default_path, newest_run, open_run, writing
 from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.store import Prepared, open_prepared
-from userrep.stages.inherit import given, own_overrides
+from userrep.stages.inherit import given, origins, own_overrides
 from userrep.stages.request import Request
 from userrep.stages.restore import base_encoder, check_data, check_trained
 from userrep.stages.resume import resumed
@@ -82,7 +82,8 @@ def compose_from(base: Run, request: Request) -> dict[str, Any]:
     inherited = {group: base.config[group] for group in ("dataset", "model")}
     made = {group: base.config["choices"][group] for group in ("dataset", "model")}
     check_serves(config, VERB, base, request)
-    return config | inherited | {"choices": config["choices"] | made}
+    told = {"choices": config["choices"] | made, "origins": origins(config, request, base, tuple(inherited))}
+    return config | inherited | told
 
 
 def share_seen(base: Run, data: Prepared, protocol: Protocol) -> float:
