@@ -1,31 +1,40 @@
-"""Events from a csv or tsv file of your own, its columns named in the config."""
+"""Events from a table of your own, in whatever file, its columns named in the config."""
 
-import csv
-import gzip
-import io
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import polars as pl
 
-from userrep.datasets.dataset import Dataset, Events
-from userrep.datasets.lines import parsed
-from userrep.errors import DataError, suggest
+from userrep.datasets.dataset import Dataset, Events, main_first
+from userrep.datasets.faults import Faults
+from userrep.datasets.lines import NO_TEXT, NOBODY, find_file
+from userrep.datasets.rows import read_rows
+from userrep.datasets.times import to_ticks
+from userrep.errors import DataError
 
-OWN = "correct the file"
+TICKS = 1_000_000  # a second
+Unit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds", "days", "text"]
 
 
 @dataclass(kw_only=True)
 class Table(Dataset):
-    """A file with a header and one event a line, .gz or not; paths are relative to the current folder.
+    """A file of one event a row: csv or tsv with a header (.gz or not), parquet, or .jsonl with an object a line.
 
-    time, rating and domain name columns, or are None where there is none: without times, the order of the
-    lines counts. Whole numbers are taken as seconds. users_path is a file with the column `user` (named as in
-    the events) and one column a label; a user that it leaves out, and an empty field, has no label. The
-    separator is a comma, or a tab for .tsv files, unless given; quote is None where quotes are part of the
-    text.
+    Paths are relative to the current folder, or to the raw files of a data set that has sources. time, rating
+    and domain name columns, or are None where there is none: without times, the order of the rows counts.
+    time_unit says what a time is: "seconds" to "nanoseconds" since 1970, "days" as 20240131, or "text" as ISO 8601;
+    what is finer than a second orders events, and is dropped. main names the domain that an encoder reads, the
+    first event's where it is None.
+
+    users_path is a file with the column `user` (or users_key) and one column a label; a user that it leaves out,
+    and an empty field, has no label. items_path is one with the column `item` (or items_key) and a text.
+
+    columns names the columns of a file without a header. The separator is a comma, a tab for .tsv files, or what
+    parts the header into most fields, unless given; quote is None where quotes are part of the text. A broken row is
+    an error that names it; with skip_bad, such rows are counted and left out.
     """
 
     path: str = ""
@@ -34,12 +43,23 @@ class Table(Dataset):
     time: str | None = "time"
     rating: str | None = None
     domain: str | None = None
+    main: str | None = None
     users_path: str | None = None
+    users_key: str | None = None
+    items_path: str | None = None
+    items_key: str | None = None
+    items_text: str = "title"
     separator: str | None = None
     quote: str | None = '"'
+    columns: list[str] = field(default_factory=list)
+    time_unit: Unit = "seconds"
+    skip_bad: bool = False
 
     def raw_files(self, raw_dir: Path) -> list[Path]:
-        return [Path(path) for path in (self.path, self.users_path) if path]
+        named = [path for path in (self.path, self.users_path, self.items_path) if path]
+        if not self.sources:
+            return [Path(path) for path in named]
+        return [path for name in named for path in (raw_dir / name, raw_dir / f"{name}.gz") if path.is_file()]
 
     def events(self, raw_dir: Path) -> Events:
         if not self.path:
@@ -47,88 +67,87 @@ class Table(Dataset):
                 f"the data set {self.name!r} has no file",
                 "name it: dataset.path=events.csv dataset.name=mine",
             )
-        path = Path(self.path)
-        fields = {
-            "user": self.user,
-            "item": self.item,
-            "time": self.time,
-            "rating": self.rating,
-            "domain": self.domain,
-        }
-        frame = self._read(path, {key: name for key, name in fields.items() if name})
-        for column, kind in (("time", pl.Int64), ("rating", pl.Float32)):
-            if column in frame.columns:
-                frame = parsed(frame, column, kind, path)
-            else:
-                frame = frame.with_columns(pl.lit(None, kind).alias(column))
-        if self.domain is None:
-            frame = frame.with_columns(domain=pl.lit("main"))
-        typed = frame.select("user", "item", "time", "rating", "domain", row=pl.int_range(pl.len()))
-        return Events(typed.lazy(), self._users(), pl.DataFrame(schema={"item": pl.String, "text": pl.String}))
+        fields = {"user": self.user, "item": self.item, "time": self.time, "rating": self.rating, "domain": self.domain}
+        named = {key: name for key, name in fields.items() if name}
+        frame, faults = self._read(self._place(raw_dir, self.path), named, header=self.columns)
+        for key in ("user", "item", "time", "domain"):
+            if key in named:
+                faults.add(frame, pl.col(key).is_null(), pl.lit(f"there is no {named[key]}"))
+        frame = self._with_domains(_with_ratings(self._with_times(frame, faults), faults), faults)
+        frame = _ordered(faults.settle(frame, skip=self.skip_bad))
+        if self.main is not None:
+            frame = main_first(frame, self.main)
+        typed = frame.select("user", "item", "time", "rating", "domain", "row")
+        return Events(typed.lazy(), self._users(raw_dir), self._texts(raw_dir))
 
-    def _users(self) -> pl.DataFrame:
+    def _place(self, raw_dir: Path, path: str) -> Path:
+        return find_file(raw_dir, path) if self.sources else Path(path)
+
+    def _with_times(self, frame: pl.DataFrame, faults: Faults) -> pl.DataFrame:
+        """Turn the texts of `time` into whole seconds, and `ticks` into microseconds."""
+        if "time" not in frame.columns:
+            return frame.with_columns(time=pl.lit(None, pl.Int64), ticks=pl.lit(None, pl.Int64))
+        frame = frame.with_columns(to_ticks(frame["time"], self.time_unit).alias("ticks"))
+        wanted = {"text": "date or time as in 2024-01-31T10:00:00", "days": "day as in 20240131"}
+        fault = pl.format(f"{self.time} is '{{}}', not a {wanted.get(self.time_unit, 'number')}", "time")
+        faults.add(frame, pl.col("ticks").is_null() & pl.col("time").is_not_null(), fault)
+        return frame.with_columns(time=pl.col("ticks") // TICKS)
+
+    def _with_domains(self, frame: pl.DataFrame, faults: Faults) -> pl.DataFrame:
+        """Turn the texts of `domain` into names of folders: what is neither letter, digit, `-`, `_` nor `.` is `_`."""
+        if "domain" not in frame.columns:
+            return frame.with_columns(domain=pl.lit("main"))
+        given = frame["domain"].unique().drop_nulls()
+        plain = given.str.replace_all(r"[^\w.-]+", "_").str.strip_chars("_.-")
+        if plain.n_unique() < len(plain):
+            same = given.filter(plain.is_duplicated()).sort().to_list()[:2]
+            raise DataError(f"the domains {same[0]!r} and {same[1]!r} would be one folder", "rename one of them")
+        frame = frame.with_columns(named=pl.col("domain").replace_strict(given, plain, default=None))
+        faults.add(frame, pl.col("named") == "", pl.format("'{}' is no name of a domain", "domain"))
+        return frame.with_columns(domain="named").drop("named")
+
+    def _users(self, raw_dir: Path) -> pl.DataFrame:
         if self.users_path is None:
-            return pl.DataFrame(schema={"user": pl.String})
-        fields = {"user": self.user} | {label: label for label in self.labels}
-        return self._read(Path(self.users_path), fields, required=("user",))
+            return NOBODY
+        fields = {"user": self.users_key or self.user} | {label: label for label in self.labels}
+        return self._side(self._place(raw_dir, self.users_path), fields, "user").drop("line")
 
-    def _read(self, path: Path, fields: Mapping[str, str], required: Sequence[str] | None = None) -> pl.DataFrame:
-        """Read the columns named by the values of `fields` as text, under its keys, and `line` (from 1).
+    def _texts(self, raw_dir: Path) -> pl.DataFrame:
+        if self.items_path is None:
+            return NO_TEXT
+        fields = {"item": self.items_key or self.item, "text": self.items_text}
+        rows = self._side(self._place(raw_dir, self.items_path), fields, "item")
+        return rows.drop_nulls("text").unique("item", keep="first", maintain_order=True).select("item", "text")
 
-        Empty lines are left out; a row that lacks a required field (by default any of them) is an error.
-        """
-        separator = self.separator or ("\t" if ".tsv" in path.suffixes else ",")
-        frame = read_table(path, separator, self.quote)
-        columns = [column for column in frame.columns if column != "line"]
-        for name in fields.values():
-            if name not in columns:
-                raise DataError(f"{path} has no column {name!r}; it has {', '.join(columns)}", suggest(name, columns))
-        frame = frame.select("line", **{key: pl.col(name) for key, name in fields.items()})
-        for key in fields if required is None else required:
-            absent = frame.filter(pl.col(key).is_null())
-            if not absent.is_empty():
-                raise DataError(f"{path}, line {absent['line'][0]}: there is no {fields[key]}", OWN)
-        return frame
+    def _side(self, path: Path, fields: Mapping[str, str], key: str) -> pl.DataFrame:
+        frame, faults = self._read(path, fields)
+        faults.add(frame, pl.col(key).is_null(), pl.lit(f"there is no {fields[key]}"))
+        return faults.settle(frame, skip=self.skip_bad)
 
-
-def read_table(path: Path, separator: str, quote: str | None) -> pl.DataFrame:
-    """Read all columns of a file as text, empty fields as null, and `line`, where each row begins.
-
-    Raises:
-        DataError: the file is missing, empty, has no rows, or a line cannot be read.
-    """
-    if not path.is_file():
-        raise DataError(f"there is no file {path}", "check the path: it is taken from the current folder")
-    try:
-        rows = pl.read_csv(path, separator=separator, quote_char=quote, infer_schema=False)
-    except pl.exceptions.NoDataError as error:
-        raise DataError(f"{path} is empty", "give a file with a header and one event a line") from error
-    except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
-        raise DataError(*_fault(path, separator, quote, str(error))) from error
-    if rows.is_empty():
-        raise DataError(f"{path} has a header and no rows", "give a file with a header and one event a line")
-    breaks = pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True).fill_null(0))
-    numbered = rows.select(pl.all().replace("", None), line=2 + pl.int_range(pl.len()) + breaks.cum_sum() - breaks)
-    return numbered.filter(~pl.all_horizontal(pl.exclude("line").is_null()))
+    def _read(
+        self, path: Path, fields: Mapping[str, str], header: Sequence[str] = ()
+    ) -> tuple[pl.DataFrame, Faults]:
+        """Read the columns named by the values of `fields` as text, under its keys, and `line`."""
+        names = list(dict.fromkeys(fields.values()))
+        frame, faults = read_rows(path, names, separator=self.separator, quote=self.quote, header=header)
+        return frame.select("line", **{key: pl.col(name) for key, name in fields.items()}), faults
 
 
-def _fault(path: Path, separator: str, quote: str | None, reason: str) -> tuple[str, str]:
-    """Find the line that a reader stumbled over: too many fields, or a quote left open."""
-    try:
-        text = (gzip.decompress if path.suffix == ".gz" else bytes)(path.read_bytes()).decode()
-    except (OSError, EOFError, zlib.error) as error:
-        return f"cannot read {path}: {error}", "get the file again"
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        return f"{path}, line {line}: not UTF-8 text", "convert the file: iconv -f latin1 -t utf-8"
-    quoting = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
-    records = csv.reader(io.StringIO(text), delimiter=separator, **quoting)
-    expected, line = len(next(records)), 1
-    for record in records:
-        if len(record) > expected:
-            return f"{path}, line {line + 1}: {len(record)} fields, the header has {expected}", OWN
-        line = records.line_num
-    for number, row in enumerate(text.splitlines() if quote else (), 1):
-        if row.count(str(quote)) % 2:
-            return f"{path}, line {number}: a quote is left open", f"{OWN}, or set dataset.quote=null"
-    return f"cannot read {path}: {reason.splitlines()[0]}", OWN
+def _with_ratings(frame: pl.DataFrame, faults: Faults) -> pl.DataFrame:
+    """Turn the texts of `rating` into numbers; an event may have none."""
+    if "rating" not in frame.columns:
+        return frame.with_columns(rating=pl.lit(None, pl.Float32))
+    found = frame["rating"].str.strip_chars().cast(pl.Float32, strict=False).alias("number")
+    frame = frame.with_columns(found)
+    bad = pl.col("rating").is_not_null() & ~pl.col("number").is_finite().fill_null(False)
+    faults.add(frame, bad, pl.format("rating is '{}', not a number", "rating"))
+    return frame.with_columns(rating="number").drop("number")
+
+
+def _ordered(frame: pl.DataFrame) -> pl.DataFrame:
+    """Number the rows as in the file, or by times finer than a second, which would be lost otherwise."""
+    if frame["ticks"].null_count() or not (frame["ticks"] % TICKS != 0).any():
+        return frame.with_columns(row=pl.int_range(pl.len()))
+    row = np.empty(len(frame), dtype=np.int64)
+    row[np.argsort(frame["ticks"].to_numpy(), kind="stable")] = np.arange(len(frame))
+    return frame.with_columns(row=pl.Series(row))
