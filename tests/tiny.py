@@ -64,9 +64,10 @@ def method(name: str) -> Method:
     return build(node("method", name))
 
 
-def objective(group: str, name: str) -> Objective:
-    """Build an objective; a label that the small data lack becomes one that they have."""
+def objective(group: str, name: str, **changes: Any) -> Objective:
+    """Build an objective, with changes to keys that it has; a label that the small data lack becomes one they have."""
     wanted = node(group, name)
+    wanted |= {key: value for key, value in changes.items() if key in wanted}
     if "label" in wanted and wanted["label"] not in ("gender", "age"):
         wanted["label"] = "age"
     if "negatives" in wanted:
@@ -141,6 +142,7 @@ def trained(model: str, adaptation: str, task: str = "gender", readout: str = "m
     return Trained(adapting, own.eval(), aim.eval(), base_states, start_states, start, base_names, declared, delta)
 
 
+@cache
 def refusal(model: str, adaptation: str) -> str | None:
     """Return why an encoder refuses a method, None where it takes it."""
     reason = matrix.refusal(node("model", model), node("method", adaptation))
