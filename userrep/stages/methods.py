@@ -26,10 +26,12 @@ def _nodes(group: str, verb: str, config_dir: Path | None) -> dict[str, Any]:
     """Read every yaml of a group; a user's own may have defaults and references, which only composing resolves."""
     found = {}
     for name in choices(group, config_dir):
-        if config_dir and (config_dir / group / f"{name}.yaml").exists():
-            found[name] = compose(verb, [f"{group}={name}"], config_dir)[group]
+        packaged = conf_dir() / group / f"{name}.yaml"
+        shadowed = config_dir is not None and (config_dir / group / packaged.name).exists()
+        if packaged.exists() and not shadowed:
+            found[name] = read_yaml(packaged)
         else:
-            found[name] = read_yaml(conf_dir() / group / f"{name}.yaml")
+            found[name] = compose(verb, [f"{group}={name}"], config_dir)[group]
     return found
 
 
