@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from userrep.errors import ConfigError
 from userrep.models.nextitnet import NextItNet
-from userrep.objectives.next_item import NextItem, count_events
+from userrep.objectives.behaviour import count_events
+from userrep.objectives.next_item import NextItem
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
 from userrep.sequences.vocab import PAD, RESERVED

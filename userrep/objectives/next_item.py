@@ -1,30 +1,26 @@
-"""Next item: each state predicts the item that follows, over the whole vocabulary or over shared negatives."""
+"""Next item: each state predicts the item that follows."""
 
-import numpy as np
+from typing import ClassVar
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from userrep.errors import ConfigError
-from userrep.evaluation.ranking import Csr
 from userrep.models.encoder import Encoder
-from userrep.models.stem import truncated_normal_
+from userrep.objectives.behaviour import Behaviour
 from userrep.objectives.item_loss import GBCE_T, item_loss
-from userrep.objectives.ranking import Ranking
 from userrep.objectives.samplers import RHO
-from userrep.sequences.batches import Batch, Cases, Windows
-from userrep.sequences.protocol import Protocol, seen_users
-from userrep.sequences.seen import item_counts
-from userrep.sequences.store import Prepared
+from userrep.sequences.batches import Batch
 from userrep.sequences.vocab import PAD
 
 
-class NextItem(Ranking):
+class NextItem(Behaviour):
     """Predict the next item at every real position (NextItNet; PeterRec section 3.1, spec 1.3).
 
-    tied       score against the item table; else against an own table (V, D), as in the published code
-    bias       an own bias for each item; not with loss=sampled
-    loss       full, sampled, bpr, logistic or gbce; with negatives, sampler, gbce_t, rho and table_l2 the item loss
+    loss        full, sampled, bpr, logistic or gbce, with `negatives` and so on: see `item_loss`
+    tied, bias  see `Behaviour`
     """
+
+    needs_causal: ClassVar[bool | None] = True
 
     def __init__(
         self,
@@ -37,78 +33,12 @@ class NextItem(Ranking):
         rho: float = RHO,
         table_l2: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.item_loss = item_loss(loss, negatives, sampler, gbce_t=gbce_t, rho=rho, table_l2=table_l2)
-        if bias and not self.item_loss.takes_bias:
-            raise ConfigError(f"loss {loss} cannot train an item bias", "set bias=false, or loss=full")
-        self.tied, self.with_bias = tied, bias
-        self.table: nn.Parameter | None = None
-        self.bias: nn.Parameter | None = None
-
-    @property
-    def task_name(self) -> str:
-        return "next_item"
-
-    def setup(self, encoder: Encoder, data: Prepared, protocol: Protocol) -> None:
-        if not self.tied:
-            self.table = nn.Parameter(truncated_normal_(torch.empty(encoder.vocab_size, encoder.width)))
-        if self.with_bias:
-            self.bias = nn.Parameter(torch.zeros(encoder.vocab_size))
-
-    def cases(self, data: Prepared, protocol: Protocol, role: str) -> Cases:
-        """Return each user's first event of the role as target, its history all that lies before it."""
-        sequences = self.inputs(data, protocol)
-        split = data.split(protocol.events, domain=protocol.source)
-        counts = np.diff(sequences.offsets)
-        bounds = {"train": (np.maximum(split.train_end - 1, 1), split.train_end),
-                  "valid": (split.train_end, split.valid_end), "test": (split.valid_end, counts)}  # fmt: skip
-        first, stop = bounds[role]
-        rows = np.flatnonzero((first < stop) & (first > 0))
-        ends = sequences.offsets[rows] + first[rows]
-        return Cases(rows, ends, np.asarray(sequences.items[ends], dtype=np.int64))
-
-    def feed(self, data: Prepared, protocol: Protocol, users: np.ndarray, length: int, batch_size: int) -> Windows:
-        sequences = self.inputs(data, protocol)
-        split = data.split(protocol.events, domain=protocol.source)
-        rows = np.flatnonzero(users)
-        begins = sequences.offsets[rows]
-        ends = begins + split.train_end[rows]
-        if self.item_loss.draws:
-            self.item_loss.prepare(count_events(sequences.items, begins, ends, sequences.vocab_size))
-        return Windows(sequences.items, begins, ends, rows, length, batch_size)
+        super().__init__(item_loss(loss, negatives, sampler, gbce_t=gbce_t, rho=rho, table_l2=table_l2), tied, bias)
 
     def loss(self, encoder: Encoder, batch: Batch, generator: torch.Generator) -> Tensor:
         supervised = batch.targets.ne(PAD)
         states = encoder(batch.items)[supervised]  # (N, D): no logits where there is no label
         return self.item_loss(states, self.item_table(encoder), self.bias, batch.targets[supervised], generator)
 
-    def learned_from(self, data: Prepared, protocol: Protocol) -> tuple[Csr, Csr]:
-        """Return the training events of each user that may be seen, as both: any of them goes with any other."""
-        sequences, rows = self.inputs(data, protocol), np.flatnonzero(seen_users(data, protocol))
-        begins = sequences.offsets[rows]
-        ends = begins + data.split(protocol.events, domain=protocol.source).train_end[rows]
-        events = Csr(sequences.items, begins, ends)
-        return events, events
-
     def states_of(self, encoder: Encoder, items: Tensor) -> Tensor:
         return encoder(items)[:, -1]
-
-    def output(self, encoder: Encoder) -> tuple[Tensor, Tensor | None]:
-        return self.item_table(encoder), self.bias
-
-    def slice_values(self, data: Prepared, protocol: Protocol, cases: Cases) -> dict[str, np.ndarray]:
-        popularity = item_counts(data, protocol)[cases.targets]
-        return super().slice_values(data, protocol, cases) | {"popularity": popularity}
-
-    def item_table(self, encoder: Encoder) -> Tensor:
-        """Return the output table `(V, D)`."""
-        return encoder.item_vectors() if self.table is None else self.table
-
-
-def count_events(items: np.ndarray, begins: np.ndarray, ends: np.ndarray, vocab_size: int) -> np.ndarray:
-    """Count each id's events inside the ranges `[begins, ends)`: `(V,)` int64, one pass and no loop over users."""
-    filled = ends > begins  # ranges are disjoint, so those with an event begin and end at places of their own
-    edges = np.zeros(len(items) + 1, dtype=np.int8)
-    edges[begins[filled]] += 1
-    edges[ends[filled]] -= 1
-    return np.bincount(items[np.cumsum(edges[:-1], dtype=np.int8) > 0], minlength=vocab_size)

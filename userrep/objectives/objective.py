@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from userrep.build import Component
+from userrep.errors import ConfigError
 from userrep.evaluation.results import Result
 from userrep.models.encoder import Encoder
 from userrep.sequences.batches import Batch, Cases, Feed
@@ -19,16 +20,33 @@ ROLES = {"train": 0, "valid": 1, "test": 2}
 class Objective(nn.Module, Component):
     """A task that an encoder is trained or transferred for; pre-training and downstream tasks alike.
 
-    `metric` selects the best epoch on validation; `maximise` says which way is better.
+    `metric` selects the best epoch on validation; `maximise` says which way is better. `needs_causal` says which
+    encoders it can be learned with: those that read from left to right, True, those that read both ways, False, or all.
     """
 
     kind: ClassVar[str] = "ranking"
+    needs_causal: ClassVar[bool | None] = None
     metric: str = "ndcg@10"
     maximise: bool = True
 
     def setup(self, encoder: Encoder, data: Prepared, protocol: Protocol) -> None:
         """Make the heads for this encoder, this data set and what the protocol reads of it."""
         raise TypeError(f"{type(self).__name__} must make its heads")
+
+    def check_encoder(self, encoder: Encoder) -> None:
+        """Raise ConfigError, with a way out, where the encoder reads in a direction that this cannot be learned in."""
+        if self.needs_causal in (None, encoder.causal):
+            return
+        own, model = type(self).__name__, type(encoder).__name__
+        if encoder.causal:
+            raise ConfigError(
+                f"{own} needs an encoder that reads both ways, and a state of {model} never reads a later item",
+                "choose objective=next_item or all_action, or an encoder that reads both ways, such as model=bert4rec",
+            )
+        raise ConfigError(
+            f"{own} cannot be learned with {model}: its states read later items, so each would read its own answer",
+            "choose cloze, or an encoder that reads from left to right, such as model=nextitnet or model=sasrec",
+        )
 
     def inputs(self, data: Prepared, protocol: Protocol) -> Sequences:
         """Return the events that histories are read from, which the ends of cases index; the source domain's here."""
