@@ -140,6 +140,7 @@ class Split(StrEnum):
     valid = "valid"
 
 
+_COLUMN = typer.Option(metavar="COLUMN", help="Of --from-file; none: there is none. Guessed from names.")
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
 _Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.", show_default=False)]
 
@@ -166,9 +167,32 @@ def download(
 @_verb("preprocess", *_COMPOSING, "dataset", "fresh")
 def preprocess(
     split_file: Annotated[Path | None, typer.Option(help="A split to import: a splits.parquet.")] = None,
+    from_file: Annotated[
+        Path | None, typer.Option(help="Events of your own: csv, tsv, parquet, jsonl; .gz or not.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What to call them; from then on dataset=NAME.")] = None,
+    user_col: Annotated[str | None, _COLUMN] = None,
+    item_col: Annotated[str | None, _COLUMN] = None,
+    time_col: Annotated[str | None, _COLUMN] = None,
+    rating_col: Annotated[str | None, _COLUMN] = None,
+    domain_col: Annotated[str | None, _COLUMN] = None,
+    users_file: Annotated[Path | None, typer.Option(help="A table of users with their labels.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="A column of the users to predict; may be given again.")
+    ] = None,
+    items_file: Annotated[Path | None, typer.Option(help="A table of items with their texts.")] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Count broken rows and leave them out.")
+    ] = False,
 ) -> _Ask:
-    """Turn raw files into sequences and splits; audit and describe them."""
-    return _Ask(extra={"split_file": split_file})
+    """Turn raw files, or events of your own, into sequences and splits; audit and describe them."""
+    columns = {
+        "user_col": user_col, "item_col": item_col, "time_col": time_col, "rating_col": rating_col,
+        "domain_col": domain_col,
+    }  # fmt: skip
+    own = {"from_file": from_file, "name": name, "users_file": users_file, "items_file": items_file, "label": label}
+    flags = {"dataset.skip_bad": "true" if skip_bad and from_file is None else None}
+    return _Ask(flags, extra={"split_file": split_file, "skip_bad": skip_bad, **own, **columns})
 
 
 @_verb("pretrain", *_COMPOSING, *_MAKING, "dataset", "model", "device")
@@ -178,9 +202,14 @@ def pretrain() -> _Ask:
 
 
 @_verb("transfer", *_COMPOSING, *_MAKING, "dataset", "method", "task", "base", "device")
-def transfer() -> _Ask:
+def transfer(
+    controls: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Methods to run beside it: scratch,head,full.")
+    ] = None,
+) -> _Ask:
     """Adapt a pre-trained encoder to a task."""
-    return _Ask()
+    names = tuple(name.strip() for name in (controls or "").split(",") if name.strip())
+    return _Ask(extra={"controls": names})
 
 
 @_verb("prune", *_COMPOSING, *_MAKING, "device")

@@ -5,7 +5,7 @@ that what makes a user easy or a seed lucky cancels in a difference. One seed's 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import reduce
 from typing import Any
 
@@ -65,6 +65,15 @@ class Comparison:
     values: list[float]
     intervals: list[Interval]
     contrasts: list[Contrast | None]
+
+    def record(self, arm: int) -> dict[str, Any]:
+        """Return an arm's value and, but for the reference, its contrast, as plain values."""
+        found: dict[str, Any] = {"value": self.values[arm], "interval": self.intervals[arm]}
+        contrast = self.contrasts[arm]
+        if contrast is None:
+            return found
+        between = asdict(contrast)
+        return found | {"difference_interval": between.pop("interval"), **between, "significant": contrast.significant}
 
 
 def pair(arms: Sequence[Arm]) -> Paired:

@@ -1,6 +1,5 @@
 """`userrep compare`: runs side by side, with paired intervals of their differences."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +110,8 @@ def _answer(table: Table) -> dict[str, Any]:
 def _arm_answer(table: Table, arm: Arm, index: int) -> dict[str, Any]:
     metrics = {}
     for comparison in table.found:
-        contrast = comparison.contrasts[index]
-        cell: dict[str, Any] = {"value": comparison.values[index], "interval": comparison.intervals[index]}
-        if contrast is not None:
-            between = asdict(contrast)
-            cell |= {"difference_interval": between.pop("interval"), **between, "significant": contrast.significant}
-            cell["verdict"] = judged(comparison, index, table)
-        metrics[comparison.metric] = cell
+        judgement = {} if index == table.place else {"verdict": judged(comparison, index, table)}
+        metrics[comparison.metric] = comparison.record(index) | judgement
     return {
         "arm": arm.name,
         "runs": [str(run.path) for run in arm.runs],

@@ -29,6 +29,8 @@ def run(request: Request) -> dict[str, Any]:
     runs = [open_run(path) for path in request.extra["runs"]]
     answers, reports = [], {}
     for found in runs:
+        if found.verb != "baseline" and not request.fresh and read_report(found, split) is not None:
+            console.note(f"{found.path} was evaluated before; --fresh evaluates it again")
         report = reports[found.path] = evaluate_run(found, split, request)
         if len(runs) == 1:
             show_report(found.path, report)
@@ -48,8 +50,6 @@ def evaluate_run(source: Run, split: str, request: Request) -> dict[str, Any]:
     kept = read_report(source, split)
     own = source.verb == "baseline"  # its results were kept when it was made
     if kept is not None and (own or not request.fresh):
-        if not own:
-            console.note(f"{source.path} was evaluated before; --fresh evaluates it again")
         return kept
     if own:
         raise UsageError(f"{source.path} lost its results", "make it again: userrep baseline ... --fresh")

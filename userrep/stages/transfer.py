@@ -1,5 +1,7 @@
 """Transfer: a method adapts a pre-trained encoder to a task."""
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from userrep.objectives.objective import ROLES
 from userrep.run import Run, default_path, newest_run, open_run, writing
 from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.store import Prepared, open_prepared
+from userrep.stages.controls import hold, plan
 from userrep.stages.inherit import given, origins, own_overrides
 from userrep.stages.request import Request
 from userrep.stages.restore import base_encoder, check_data, check_trained
@@ -35,8 +38,22 @@ def run(request: Request) -> dict[str, Any]:
     check_trained(base)
     config = earlier.config if earlier and not request.overrides else compose_from(base, request)
     path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config, base)
+    controls = plan(request.extra.get("controls") or (), config, base, path, request)
     if request.dry_run:
-        return {"run": str(path), "base": str(base.path), "config": config}
+        planned = {"controls": {control.name: str(control.path) for control in controls}} if controls else {}
+        return {"run": str(path), "base": str(base.path), "config": config} | planned
+    made = _make(base, request, config, path)
+    shown = ("trainable", "trainable_share", "delta_bytes", "metrics", "test_users_seen")
+    choices = config["choices"]
+    answer = {"run": str(path), "base": str(base.path), "method": choices["method"], "task": choices["task"]}
+    answer |= {name: made.record[name] for name in shown}
+    if controls:
+        answer["controls"] = hold(made, controls, partial(_make, base), request)
+    return answer
+
+
+def _make(base: Run, request: Request, config: dict[str, Any], path: Path) -> Run:
+    """Return the run of a config at a path: trained, gone on with, or as it was made before."""
     console.note(f"base {base.path}, task {config['choices']['task']}, method {config['choices']['method']}")
     data = open_prepared(request.data_dir, config["dataset"])
     check_data(base, data)
@@ -55,13 +72,9 @@ def run(request: Request) -> dict[str, Any]:
                 test_users_seen=seen,
             )  # fmt: skip
         clean(path)
-        saved = session.run.record
-    _report(path, saved)
-    shown = ("trainable", "trainable_share", "delta_bytes", "metrics", "test_users_seen")
-    choices = config["choices"]
-    return {"run": str(path), "base": str(base.path), "method": choices["method"], "task": choices["task"]} | {
-        name: saved[name] for name in shown
-    }
+        made = session.run
+    _report(path, made.record)
+    return made
 
 
 def _base(request: Request, earlier: Run | None) -> Run:
