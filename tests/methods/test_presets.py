@@ -87,3 +87,10 @@ def test_a_mistake_in_what_is_set_for_one_verb_is_named(tmp_path: Path, text: st
     with pytest.raises(ConfigError, match=message) as caught:
         compose("pretrain", ["experiment=mine"], own(tmp_path, text))
     assert caught.value.hint
+
+
+def test_the_official_code_s_loss_can_be_given_to_a_task_that_ranks_items() -> None:
+    keys = {"loss": "logistic", "negatives": 1, "sampler": "uniform", "table_l2": 0.02, "norm": "none"}
+    words = [f"task.{key}={value}" for key, value in keys.items()]
+    task = preset("transfer", "peterrec_official_code", "task=cold_first", *words)["task"]
+    assert task.items() >= keys.items()
