@@ -6,12 +6,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from userrep.baselines.ease import Ease
+from userrep.baselines.item_knn import ItemKNN
 from userrep.baselines.markov import Markov
 from userrep.baselines.popularity import Popularity
-from userrep.errors import UsageError
+from userrep.baselines.ranker import BACKOFF
+from userrep.baselines.recency import recent_bags
+from userrep.baselines.ridge import Ridge, System
+from userrep.errors import ConfigError, UsageError
+from userrep.evaluation.ranking import Csr
+from userrep.objectives.next_item import NextItem
 from userrep.objectives.ranking import Ranking
 from userrep.sequences.protocol import Protocol
-from userrep.sequences.store import Prepared
+from userrep.sequences.store import Prepared, Sequences
 
 PROTOCOL = Protocol()
 
@@ -54,3 +61,91 @@ def test_markov_is_refused_with_what_fits(two_domains: Prepared, buys: Ranking) 
     with pytest.raises(UsageError, match="items of another") as caught:
         Markov().fit_predict(two_domains, PROTOCOL, buys)
     assert "item_knn" in caught.value.hint
+
+
+@pytest.mark.parametrize(("count", "shrinkage", "decay"), [(3, 0.0, 1.0), (100, 2.0, 1.0), (5, 1.0, 0.6)])
+def test_item_knn_adds_up_the_cosines_of_what_was_read_with_what_was_bought(
+    two_domains: Prepared, buys: Ranking, count: int, shrinkage: float, decay: float
+) -> None:
+    result: Any = ItemKNN([count], [shrinkage], [decay]).fit_predict(two_domains, PROTOCOL, buys)
+    known = [(set(read), set(bought)) for read, bought in lessons(two_domains, buys)]
+    sizes = buys.inputs(two_domains, PROTOCOL).vocab_size, buys.targets(two_domains, PROTOCOL).vocab_size
+    cosine = np.zeros(sizes)
+    for one in range(sizes[0]):
+        for other in range(sizes[1]):
+            together = sum(one in read and other in bought for read, bought in known)
+            alone = sum(one in read for read, _ in known) * sum(other in bought for _, bought in known)
+            cosine[one, other] = together / (np.sqrt(alone) + shrinkage) if together else 0.0
+        beyond = np.argsort(-cosine[one], kind="stable")[count:]
+        cosine[one, beyond] = 0.0
+    counts = Counter(item for _, bought in lessons(two_domains, buys) for item in bought)
+    share = np.array([BACKOFF * counts[item] / counts.total() for item in range(sizes[1])])
+    for place, (row, target) in enumerate(zip(result.users, result.targets, strict=True)):
+        scores = share + naive_bag(buys.inputs(two_domains, PROTOCOL), row, decay) @ cosine
+        assert abs(result.table()["rank"][place] - ranks(scores, target)) <= 0.5  # fp32 may part a tie
+
+
+def naive_bag(sequences: Sequences, row: int, decay: float) -> np.ndarray:
+    """Weigh what a user read: the newest place of an item counts."""
+    bag = np.zeros(sequences.vocab_size)
+    for age, item in enumerate(sequences.items[sequences.offsets[row] : sequences.offsets[row + 1]][::-1].tolist()):
+        bag[item] = max(bag[item], decay**age)
+    return bag
+
+
+@pytest.mark.parametrize("users", [10, 200])
+@pytest.mark.parametrize("weights", ["binary", "l2"])
+def test_ridge_is_the_closed_form_whichever_side_is_solved(
+    two_domains: Prepared, buys: Ranking, users: int, weights: str
+) -> None:
+    read, known = buys.inputs(two_domains, PROTOCOL), lessons(two_domains, buys)[:users]
+    size = buys.targets(two_domains, PROTOCOL).vocab_size
+    before, answers = ragged([one for one, _ in known]), ragged([other for _, other in known])
+    features = Ridge([weights]).features({"weights": weights, "decay": 0.7}, two_domains, PROTOCOL, buys, before)
+    system = System.of(features, features(before), recent_bags(answers, size), 1_000)
+    assert len(system.gram) == min(len(known), read.vocab_size)
+    bags = features(before).toarray()
+    if weights == "l2":
+        assert np.allclose(np.square(bags).sum(axis=1), 1)
+    bags /= np.sqrt(np.square(bags).sum(axis=1).mean())
+    chosen = np.array([[item in other for item in range(size)] for _, other in known], dtype=float)
+    share = chosen.mean(axis=0)
+    inverse = np.linalg.inv(bags.T @ bags + 3.0 * np.eye(bags.shape[1]))
+    expected = bags @ inverse @ bags.T @ (chosen - share) + share
+    found = system.scorer(before, 3.0).block(np.arange(len(known)))
+    assert np.allclose(found(0, size).numpy(), expected, atol=1e-6)
+    assert np.allclose(found(4, 9).numpy(), expected[:, 4:9], atol=1e-6)
+
+
+def ragged(rows: list[list[int]]) -> Csr:
+    ends = np.cumsum([len(row) for row in rows])
+    return Csr(np.concatenate([np.array(row, dtype=np.int64) for row in rows]), np.append(0, ends[:-1]), ends)
+
+
+def test_a_ridge_too_large_is_refused_with_its_memory(two_domains: Prepared, buys: Ranking) -> None:
+    with pytest.raises(UsageError, match=r"26 rows at once, which takes 0\.0 GiB"):
+        Ridge(limit=25).fit_predict(two_domains, PROTOCOL, buys)
+
+
+def test_a_ridge_learns_nothing_from_events_that_explain_themselves(prepared: Prepared) -> None:
+    with pytest.raises(UsageError, match="more of the same") as caught:
+        Ridge().fit_predict(prepared, PROTOCOL, NextItem())
+    assert "ease" in caught.value.hint
+
+
+def test_planted_taste_is_found_across_domains(two_domains: Prepared, buys: Ranking) -> None:
+    found = {
+        type(one).__name__: one.fit_predict(two_domains, PROTOCOL, buys).metrics()["hr@5"]
+        for one in (Popularity(), ItemKNN(), Ridge())
+    }
+    assert min(found["ItemKNN"], found["Ridge"]) > 1.3 * found["Popularity"], found
+
+
+def test_ease_is_refused_for_another_domain_and_settings_that_mean_nothing_are(
+    two_domains: Prepared, buys: Ranking
+) -> None:
+    with pytest.raises(UsageError, match="EASE learns which items go with which of one domain"):
+        Ease().fit_predict(two_domains, PROTOCOL, buys)
+    for wrong in (lambda: ItemKNN([0]), lambda: Ease([0.0]), lambda: Ridge(strengths=[]), lambda: Ridge(["bynary"])):
+        with pytest.raises(ConfigError):
+            wrong()

@@ -82,6 +82,17 @@ def standardiser(learned_from: np.ndarray) -> Callable[[np.ndarray], np.ndarray]
     return lambda features: (features - mean) / np.where(deviation > 0, deviation, 1.0)
 
 
+def unit(weights: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Scale each row to length one; a row of nothing stays."""
+    lengths = np.sqrt(np.asarray(weights.multiply(weights).sum(axis=1)).ravel())
+    return sparse.diags(1 / np.where(lengths > 0, lengths, 1.0)) @ weights
+
+
+def rarity(seen: sparse.csr_matrix) -> np.ndarray:
+    """Return minus the log of the share of bags `(N, V)` that hold each item, one more of each counted: `(V,)`."""
+    return -np.log((np.asarray(_binary(seen).sum(axis=0)).ravel() + 1) / (seen.shape[0] + 1))
+
+
 def _binary(counts: sparse.csr_matrix) -> sparse.csr_matrix:
     return (counts > 0).astype(np.float64)
 
@@ -90,19 +101,14 @@ def _log_count(counts: sparse.csr_matrix) -> sparse.csr_matrix:
     return counts.log1p()
 
 
-def _unit(weights: sparse.csr_matrix) -> sparse.csr_matrix:
-    lengths = np.sqrt(np.asarray(weights.multiply(weights).sum(axis=1)).ravel())
-    return sparse.diags(1 / np.where(lengths > 0, lengths, 1.0)) @ weights
-
-
 def _rare_heavier(seen: sparse.csr_matrix) -> Weigh:
-    share = (np.asarray(_binary(seen).sum(axis=0)).ravel() + 1) / (seen.shape[0] + 1)
-    return lambda counts: _unit(_binary(counts) @ sparse.diags(-np.log(share)))
+    rare = sparse.diags(rarity(seen))
+    return lambda counts: unit(_binary(counts) @ rare)
 
 
 WEIGHTS: dict[str, Callable[[sparse.csr_matrix], Weigh]] = {
     "binary": lambda seen: _binary,
     "log_count": lambda seen: _log_count,
-    "l2": lambda seen: lambda counts: _unit(_binary(counts)),
+    "l2": lambda seen: lambda counts: unit(_binary(counts)),
     "idf": _rare_heavier,
 }
