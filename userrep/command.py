@@ -15,6 +15,7 @@ import typer
 from userrep import console
 from userrep.errors import DataError, Interrupted, UsageError, UserRepError
 from userrep.files import to_yaml
+from userrep.groups import with_own
 from userrep.stages.request import Request
 
 DEBUG = "USERREP_DEBUG"
@@ -35,7 +36,8 @@ def execute(verb: str, request: Request, *, json: bool) -> None:
     """Run the stage of `verb` and give its answer; with --dry-run, show what it would do."""
     console.use_json(json)
     began = time.monotonic()
-    answer = {"verb": verb, "run": None, **_stage(verb).run(request)}
+    with with_own(request.data_dir / "conf"):
+        answer = {"verb": verb, "run": None, **_stage(verb).run(request)}
     if request.dry_run:
         answer["dry_run"] = True
     if json:

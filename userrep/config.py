@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from userrep.build import check
 from userrep.errors import ConfigError, UsageError, suggest
 from userrep.files import read_yaml
-from userrep.groups import GROUPS, OPTIONAL, VERBS, Verb, choices, complete, conf_dir
+from userrep.groups import GROUPS, OPTIONAL, VERBS, Verb, choices, complete, conf_dir, own_dir
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -267,6 +267,8 @@ def _register_overlay() -> None:
         def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
             if _overlay is not None:
                 search_path.prepend("userrep-config-dir", f"file://{_overlay.resolve()}")
+            if (own := own_dir()) is not None:
+                search_path.append("userrep-own", f"file://{own.resolve()}")
 
     Plugins.instance().register(Overlay)
     _plugin_registered = True

@@ -1,11 +1,15 @@
 """The config groups: which verb uses which, where their yaml files lie, what may be chosen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
 GROUPS = ("dataset", "model", "objective", "method", "task", "protocol", "trainer", "baseline", "experiment")
 OPTIONAL = ("task", "baseline", "experiment")
+
+_own: ContextVar[Path | None] = ContextVar("own", default=None)
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,25 @@ def conf_dir() -> Path:
     return installed if installed.is_dir() else package.parent / "conf"
 
 
+@contextmanager
+def with_own(folder: Path) -> Iterator[None]:
+    """Also look for yaml files in `folder`, laid out like conf/, inside the block: data sets of the user's own."""
+    token = _own.set(folder)
+    try:
+        yield
+    finally:
+        _own.reset(token)
+
+
+def own_dir() -> Path | None:
+    """Return the folder of the user's own data sets, if there is one; what `conf/` names already it cannot change."""
+    folder = _own.get()
+    return folder if folder and folder.is_dir() else None
+
+
 def choices(group: str, config_dir: Path | None = None) -> list[str]:
     """List the yaml files of a config group, the user's own included."""
-    folders = [conf_dir(), *([config_dir] if config_dir else [])]
+    folders = [folder for folder in (conf_dir(), config_dir, own_dir()) if folder]
     return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 

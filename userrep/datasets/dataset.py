@@ -67,6 +67,7 @@ class Dataset(Component):
     split_seed: int = 0
     min_user_events: int = 1
     min_item_events: int = 1
+    left_out: int = field(default=0, init=False)  # broken rows that `events` counted and left out
 
     def raw_files(self, raw_dir: Path) -> list[Path]:
         """List the files that `events` reads, so that a change to one of them is noticed."""

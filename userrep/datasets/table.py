@@ -75,6 +75,7 @@ class Table(Dataset):
                 faults.add(frame, pl.col(key).is_null(), pl.lit(f"there is no {named[key]}"))
         frame = self._with_domains(_with_ratings(self._with_times(frame, faults), faults), faults)
         frame = _ordered(faults.settle(frame, skip=self.skip_bad))
+        self.left_out = len(faults.lines)
         if self.main is not None:
             frame = main_first(frame, self.main)
         typed = frame.select("user", "item", "time", "rating", "domain", "row")

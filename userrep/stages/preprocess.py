@@ -7,24 +7,46 @@ from userrep import console
 from userrep.build import build
 from userrep.config import compose
 from userrep.datasets.dataset import Dataset
-from userrep.datasets.raw import raw_path
+from userrep.datasets.raw import raw_path, to_type
 from userrep.files import read_json
 from userrep.sequences.audit import read_audit, show_audit
 from userrep.sequences.card import show_card
 from userrep.sequences.prepare import is_current, prepare
 from userrep.sequences.store import Prepared, prepared_path
+from userrep.stages.own_data import describe, keep, refuse_stray_flags
 from userrep.stages.request import Request
 
 
 def run(request: Request) -> dict[str, Any]:
     """Prepare the data set of the request, or say that it is prepared already.
 
-    `extra`: split_file (a .parquet or .csv file of splits to take in beside the built ones).
+    `extra`: split_file (a .parquet or .csv file of splits to take in beside the built ones); from_file and what
+    goes with it for data of the user's own, see `own_data.describe`.
 
     Raises:
         DataError: raw files are missing or malformed, the split file does not fit, or the leak audit fails.
     """
+    if request.extra.get("from_file"):
+        return _own(request)
+    refuse_stray_flags(request)
     node = compose("preprocess", request.overrides, request.config_dir)["dataset"]
+    return _prepare(request, node)
+
+
+def _own(request: Request) -> dict[str, Any]:
+    """Describe the user's files, prepare them, and write the description last: where it is, the data are good."""
+    own = describe(request)
+    answer = _prepare(request, own.node)
+    if request.dry_run:
+        return answer | {"columns": own.columns}
+    path = keep(own, request.data_dir)
+    name = own.node["name"]
+    console.note(f"{name} is described in {path}")
+    console.note(f"next: {to_type(f'userrep pretrain dataset={name}', request.data_dir)}")
+    return answer | {"columns": own.columns, "yaml": str(path)}
+
+
+def _prepare(request: Request, node: dict[str, Any]) -> dict[str, Any]:
     dataset: Dataset = build(node, at="dataset")
     raw_dir, path = raw_path(request.data_dir, dataset.name), prepared_path(request.data_dir, node)
     given = request.extra.get("split_file")
@@ -50,4 +72,5 @@ def _answer(name: str, path: Path, prepared: Prepared | None) -> dict[str, Any]:
         answer |= {"hash": prepared.hash, "users": prepared.num_users}
         answer |= {"items": sum(items for items, _ in counts), "events": sum(events for _, events in counts)}
         answer |= {"splits": {entry["name"]: entry["hash"] for entry in prepared.meta["splits"]}}
+        answer |= {"broken": prepared.meta.get("broken", 0)}
     return answer
