@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from userrep.errors import ConfigError, DataError
 from userrep.models.nextitnet import NextItNet
-from userrep.objectives.classify import Classify, encode_users, nested_sample
+from userrep.objectives.classify import Classify, encode_users, log_shares, nested_sample
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
 
@@ -80,8 +80,60 @@ def test_the_loss_is_the_cross_entropy_of_the_head_on_standardised_vectors(
     torch.testing.assert_close(objective.loss(encoder, batch, torch.Generator()), wanted)
 
 
-def test_the_untrained_head_guesses_uniformly(prepared: Prepared) -> None:
-    encoder, objective = encoder_for(prepared), Classify("age")
+@pytest.mark.parametrize("fraction", [1.0, 0.2])
+@pytest.mark.parametrize("fold", [0, 3])
+def test_the_untrained_head_is_the_best_constant_guess_of_the_training_cases(
+    prepared: Prepared, fraction: float, fold: int
+) -> None:
+    encoder, objective = encoder_for(prepared), Classify("age", label_fraction=fraction)
+    protocol = Protocol(history=16, readout="last", fold=fold)
+    objective.setup(encoder, prepared, protocol)
+    result = objective.eval().evaluate(encoder, prepared, protocol, "valid")
+    split, labels = prepared.split("folds", fold), prepared.labels("age")
+    known = [row for row in np.flatnonzero(split.user_role == 0) if labels[row] >= 0]
+    counts = Counter(labels[known].tolist())
+    kept = {code: max(1, round(fraction * count)) for code, count in counts.items()}
+    shares = np.array([kept.get(code, 0.5) for code in range(len(prepared.classes("age")))])
+    shares = shares / shares.sum()
+    np.testing.assert_allclose(result.probabilities, np.tile(shares, (len(result.users), 1)), rtol=1e-6)
+
+
+def test_labels_of_validation_and_test_users_move_no_start(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, before, after = encoder_for(prepared), Classify("age"), Classify("age")
+    before.setup(encoder, prepared, PROTOCOL)
+    labels, held_out = prepared.labels("age"), prepared.split("folds", 0).user_role != 0
+    monkeypatch.setattr(prepared, "labels", lambda name: np.where(held_out, 0, labels))
+    after.setup(encoder, prepared, PROTOCOL)
+    assert before.head is not None
+    assert after.head is not None
+    assert torch.equal(before.head.bias, after.head.bias)
+
+
+def test_a_restored_head_forgets_its_start(prepared: Prepared) -> None:
+    encoder, trained, restored = encoder_for(prepared), Classify("age"), Classify("age", label_fraction=0.1)
+    trained.setup(encoder, prepared, PROTOCOL)
+    assert trained.head is not None
+    torch.nn.init.normal_(trained.head.bias)
+    restored.setup(encoder, prepared, PROTOCOL)
+    restored.load_state_dict(trained.state_dict())
+    found, wanted = (one.eval().evaluate(encoder, prepared, PROTOCOL, "test") for one in (restored, trained))
+    np.testing.assert_array_equal(found.probabilities, wanted.probabilities)
+
+
+def test_a_class_that_training_never_met_is_not_ruled_out() -> None:
+    assert torch.isfinite(log_shares(torch.tensor([3, 0, 4]))).all()
+
+
+def test_an_unknown_start_lists_those_there_are() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Classify("age", start="majority")
+    assert "shares" in caught.value.hint
+
+
+def test_the_untrained_head_guesses_uniformly_where_asked_to(prepared: Prepared) -> None:
+    encoder, objective = encoder_for(prepared), Classify("age", start="uniform")
     objective.setup(encoder, prepared, PROTOCOL)
     result = objective.eval().evaluate(encoder, prepared, PROTOCOL, "valid")
     assert result.metrics()["log_loss"] == pytest.approx(np.log(len(prepared.classes("age"))), rel=1e-6)

@@ -1,5 +1,6 @@
 """Classify: predict one label of a user from the user vector, over all its classes."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -54,6 +55,13 @@ class Unchanged(nn.Identity):
     """Leave user vectors as they are."""
 
 
+def log_shares(counts: Tensor) -> Tensor:
+    """Return the log share of each class in `counts (K,)`; one that was never met is given half a case."""
+    present = counts.double().clamp_min(0.5)
+    return (present / present.sum()).log()
+
+
+STARTS: dict[str, Callable[[Tensor], Tensor]] = {"shares": log_shares, "uniform": torch.zeros_like}
 NORMS: dict[str, type[nn.Module]] = {"batch": OverUsers, "layer": OverChannels, "none": Unchanged}
 
 
@@ -62,6 +70,8 @@ class Classify(Objective):
 
     norm            batch: standardise each channel over users (running statistics when serving); layer: each part of
                     the user vector over its channels; none. Readouts of unlike scale then train alike
+    start           what the untrained head says of everyone: shares, those of the classes among the training cases, the
+                    best constant guess; uniform, all alike
     label_fraction  share of the training and validation users that keep their label; draws are nested and stratified
     label_draw      seed of that draw
     """
@@ -76,15 +86,18 @@ class Classify(Objective):
         dropout: float = 0.0,
         label_fraction: float = 1.0,
         label_draw: int = 0,
+        start: str = "shares",
     ) -> None:
         super().__init__()
+        if start not in STARTS:
+            raise ConfigError(f"task.start is '{start}'", f"choose from {', '.join(STARTS)}")
         if not 0 < label_fraction <= 1:
             raise ConfigError(f"task.label_fraction is {label_fraction}", "give a fraction in (0, 1]")
         if norm not in NORMS:
             raise ConfigError(f"task.norm is '{norm}'", f"choose from {', '.join(NORMS)}")
         self.label, self.metric, self.maximise = label, metric, metric != "log_loss"
         self.norm, self.dropout = norm, Dropout(dropout)
-        self.label_fraction, self.label_draw = label_fraction, label_draw
+        self.label_fraction, self.label_draw, self.start = label_fraction, label_draw, STARTS[start]
         self.head: nn.Linear | None = None
         self.standardise: nn.Module = nn.Identity()
         self.keeping = False  # the encoder is frozen: user vectors of a role are computed once
@@ -104,8 +117,10 @@ class Classify(Objective):
             raise DataError(f"label '{self.label}' has one class: {classes}", "choose a label with two classes or more")
         self.head = nn.Linear(encoder.user_width, len(classes))
         self.standardise = NORMS[self.norm](encoder.user_width, encoder.width)
-        nn.init.zeros_(self.head.weight)  # starts as the uniform guess, whatever the scale of the user vector
-        nn.init.zeros_(self.head.bias)
+        nn.init.zeros_(self.head.weight)  # starts as one guess for all, whatever the scale of the user vector
+        targets = self.cases(data, protocol, "train").targets
+        with torch.no_grad():
+            self.head.bias.copy_(self.start(torch.from_numpy(np.bincount(targets, minlength=len(classes)))))
 
     def cases(self, data: Prepared, protocol: Protocol, role: str) -> Cases:
         """Return the labelled users of a role, each with the whole history that the store holds."""
