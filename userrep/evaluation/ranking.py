@@ -169,7 +169,7 @@ def count_competitors(
     height, width = _round_up(tile_users, scorer.tile[0]), _round_up(tile_items, scorer.tile[1])
     counts = np.zeros((4, len(targets)), dtype=np.int64)
     order = np.argsort(targets, kind="stable")  # the targets of a block then lie in few tiles
-    with _exact_products(scorer.device):
+    with exact_products(scorer.device):
         for start in range(0, len(targets), height):
             rows = order[start : start + height]
             block = _Block(scorer, rows, targets[rows], vocab_size, width)
@@ -249,7 +249,7 @@ def _pairs(drawn: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
 
 
 @contextmanager
-def _exact_products(device: torch.device) -> Iterator[None]:
+def exact_products(device: torch.device) -> Iterator[None]:
     """Keep matrix products in fp32 proper: no TF32, no bf16, no autocast in a reported number."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
