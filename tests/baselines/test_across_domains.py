@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from userrep.baselines import ridge
 from userrep.baselines.ease import Ease
 from userrep.baselines.item_knn import ItemKNN
 from userrep.baselines.markov import Markov
 from userrep.baselines.popularity import Popularity
 from userrep.baselines.ranker import BACKOFF
 from userrep.baselines.recency import recent_bags
-from userrep.baselines.ridge import Ridge, System
+from userrep.baselines.ridge import Ridge, RidgeScorer, System
 from userrep.errors import ConfigError, UsageError
 from userrep.evaluation.ranking import Csr
 from userrep.objectives.next_item import NextItem
@@ -95,16 +96,18 @@ def naive_bag(sequences: Sequences, row: int, decay: float) -> np.ndarray:
 
 @pytest.mark.parametrize("users", [10, 200])
 @pytest.mark.parametrize("weights", ["binary", "l2"])
+@pytest.mark.parametrize("dense", [False, True])
 def test_ridge_is_the_closed_form_whichever_side_is_solved(
-    two_domains: Prepared, buys: Ranking, users: int, weights: str
+    two_domains: Prepared, buys: Ranking, users: int, weights: str, dense: bool
 ) -> None:
     read, known = buys.inputs(two_domains, PROTOCOL), lessons(two_domains, buys)[:users]
     size = buys.targets(two_domains, PROTOCOL).vocab_size
     before, answers = ragged([one for one, _ in known]), ragged([other for _, other in known])
-    features = Ridge([weights]).features({"weights": weights, "decay": 0.7}, two_domains, PROTOCOL, buys, before)
-    system = System.of(features, features(before), recent_bags(answers, size), 1_000)
-    assert len(system.gram) == min(len(known), read.vocab_size)
-    bags = features(before).toarray()
+    thin = Ridge([weights]).features({"weights": weights, "decay": 0.7}, two_domains, PROTOCOL, buys, before)
+    features = (lambda events: thin(events).toarray()) if dense else thin
+    system = System.of(features, features(before), recent_bags(answers, size))
+    assert (len(known) < read.vocab_size) == (users == 10)
+    bags = thin(before).toarray()
     if weights == "l2":
         assert np.allclose(np.square(bags).sum(axis=1), 1)
     bags /= np.sqrt(np.square(bags).sum(axis=1).mean())
@@ -112,7 +115,7 @@ def test_ridge_is_the_closed_form_whichever_side_is_solved(
     share = chosen.mean(axis=0)
     inverse = np.linalg.inv(bags.T @ bags + 3.0 * np.eye(bags.shape[1]))
     expected = bags @ inverse @ bags.T @ (chosen - share) + share
-    found = system.scorer(before, 3.0).block(np.arange(len(known)))
+    found = RidgeScorer(system, 3.0, before).block(np.arange(len(known)))
     assert np.allclose(found(0, size).numpy(), expected, atol=1e-6)
     assert np.allclose(found(4, 9).numpy(), expected[:, 4:9], atol=1e-6)
 
@@ -122,9 +125,12 @@ def ragged(rows: list[list[int]]) -> Csr:
     return Csr(np.concatenate([np.array(row, dtype=np.int64) for row in rows]), np.append(0, ends[:-1]), ends)
 
 
-def test_a_ridge_too_large_is_refused_with_its_memory(two_domains: Prepared, buys: Ranking) -> None:
-    with pytest.raises(UsageError, match=r"26 rows at once, which takes 0\.0 GiB"):
-        Ridge(limit=25).fit_predict(two_domains, PROTOCOL, buys)
+def test_a_ridge_that_does_not_converge_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ridge, "STEPS", 2)
+    matrix = np.diag([1.0, 5.0, 25.0, 125.0])
+    with pytest.raises(UsageError, match=r"strength 0\.1 did not converge"):
+        ridge.conjugate_gradients(lambda columns: matrix @ columns, 0.1, np.ones((4, 1)))
+    assert ridge.conjugate_gradients(lambda columns: matrix @ columns, 0.1, np.zeros((4, 1))).tolist() == [[0]] * 4
 
 
 def test_a_ridge_learns_nothing_from_events_that_explain_themselves(prepared: Prepared) -> None:

@@ -1,14 +1,15 @@
-"""Ridge regression from what is known of a history to which items are chosen: closed form, in users or in features."""
+"""Ridge regression from what is known of a history to which items are chosen, in users or in features."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
-from scipy import linalg, sparse
+from scipy import sparse
 
 from userrep.baselines.bag import rarity, unit
 from userrep.baselines.baseline import Settings
@@ -22,23 +23,24 @@ from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
 
 STRENGTHS = (3.0, 10.0, 30.0, 100.0)
-LIMIT = 20_000  # rows of the system that is solved: 8 bytes x LIMIT^2 is 3 GiB, and twice that is held
+TOLERANCE = 1e-7  # of a solution's residual, by the length of the right side
+STEPS = 2_000  # of conjugate gradients; 30 to 200 are usual
 Features = Callable[[Csr], Any]  # histories in rows to (N, F), dense or sparse
+Apply = Callable[[np.ndarray], np.ndarray]  # (R, n) to the same
 
 
 class RidgeRanker(Ranker):
     """Regress each item's being chosen, less its share of the training targets, on features of a history.
 
     Features are scaled to a mean squared length of one over training cases; `strengths` are candidates for the penalty.
-    `kinds` are candidates for the features. The system has as many rows as there are features or training cases,
-    whichever are fewer, at most `limit`.
+    `kinds` are candidates for the features.
     """
 
-    def __init__(self, kinds: Sequence[Settings], strengths: Sequence[float] = STRENGTHS, limit: int = LIMIT) -> None:
+    def __init__(self, kinds: Sequence[Settings], strengths: Sequence[float] = STRENGTHS) -> None:
         super().__init__()
         if not strengths or min(strengths) <= 0:
             raise ConfigError(f"the strengths of a ridge are {list(strengths)}", "give one or more above 0")
-        self.kinds, self.strengths, self.limit = list(kinds), list(strengths), limit
+        self.kinds, self.strengths = list(kinds), list(strengths)
 
     @abstractmethod
     def features(self, kind: Settings, data: Prepared, protocol: Protocol, task: Ranking, learned: Csr) -> Features:
@@ -52,15 +54,14 @@ class RidgeRanker(Ranker):
         before, answers = task.learned_from(data, protocol)
         sequences = task.inputs(data, protocol)
         chosen = recent_bags(answers, task.targets(data, protocol).vocab_size)  # (N, V)
-        made: dict[str, System] = {}  # the last one: each holds a square of LIMIT
+        made: dict[str, System] = {}
 
         def score(settings: Settings, cases: Cases) -> Scorer:
             kind = {key: value for key, value in settings.items() if key != "strength"}
             if str(kind) not in made:
-                made.clear()
                 features = self.features(kind, data, protocol, task, before)
-                made[str(kind)] = System.of(features, features(before), chosen, self.limit)
-            return made[str(kind)].scorer(read_before(sequences, cases), settings["strength"])
+                made[str(kind)] = System.of(features, features(before), chosen)
+            return RidgeScorer(made[str(kind)], settings["strength"], read_before(sequences, cases))
 
         return score
 
@@ -77,13 +78,12 @@ class Ridge(RidgeRanker):
         weights: Sequence[str] = ("binary", "l2", "idf"),
         decays: Sequence[float] = (1.0,),
         strengths: Sequence[float] = STRENGTHS,
-        limit: int = LIMIT,
     ) -> None:
         for name in weights:
             if name not in WEIGHTS:
                 raise ConfigError(f"unknown weights of a bag: {name!r}", suggest(name, WEIGHTS))
         kinds = [{"weights": name, "decay": decay} for name, decay in product(weights, decays)]
-        super().__init__(kinds, strengths, limit)
+        super().__init__(kinds, strengths)
 
     def features(self, kind: Settings, data: Prepared, protocol: Protocol, task: Ranking, learned: Csr) -> Features:
         size, history = task.inputs(data, protocol).vocab_size, protocol.history
@@ -108,72 +108,99 @@ WEIGHTS: dict[str, Callable[[sparse.csr_matrix], Weigh]] = {
 
 @dataclass(frozen=True)
 class System:
-    """The normal equations: scores are `read(history) (gram + strength)^-1 table`, in training cases or in features."""
+    """Training features `learned (N, F)` and what went with them, `(V, N)`; scores are made from weights of the cases.
+
+    With k the products of a history with the training cases and K theirs with each other, the weights are
+    `k (K + strength)^-1`. Where features are fewer than cases, the same weights come from the gram of the features.
+    Neither matrix is made: the systems are solved by conjugate gradients, since bags hold few items.
+    """
 
     features: Features
     scale: float
-    across: sparse.csr_matrix | None  # (F, N): the training features, where the rows R are training cases
-    gram: np.ndarray  # (R, R)
-    table: sparse.csr_matrix  # (V, R): transposed, so that a tile of items is cut cheaply
-    total: np.ndarray  # (R,): the row of `table` that an item chosen by everyone would have
+    learned: Any
+    chosen: sparse.csr_matrix  # (V, N): transposed, so that a tile of items is cut cheaply
     share: np.ndarray  # (V,): mean of the targets
 
     @classmethod
-    def of(cls, features: Features, learned: Any, chosen: sparse.csr_matrix, limit: int) -> "System":
-        """Set up the smaller system; `learned (N, F)` are training features, `chosen (N, V)` what went with them.
+    def of(cls, features: Features, learned: Any, chosen: sparse.csr_matrix) -> "System":
+        """Scale `learned (N, F)` to a mean squared length of one; `chosen` is `(N, V)`."""
+        squared = learned.multiply(learned).sum() if sparse.issparse(learned) else np.square(learned).sum()
+        scale = 1 / (np.sqrt(squared / max(1, learned.shape[0])) or 1.0)
+        learned = learned.tocsr() * scale if sparse.issparse(learned) else learned * scale
+        return cls(features, scale, learned, chosen.T.tocsr(), np.asarray(chosen.mean(axis=0)).ravel())
 
-        Raises:
-            UsageError: it has more than `limit` rows.
-        """
-        learned, chosen = sparse.csr_matrix(learned), chosen.tocsr()
-        rows = min(learned.shape)
-        if rows > limit:
-            raise UsageError(
-                f"this ridge solves for {rows:,} rows at once, which takes {2 * 8 * rows**2 / 2**30:.1f} GiB",
-                f"raise baseline.limit ({limit:,}) where there is room, or take item_knn",
-            )
-        scale = 1 / (np.sqrt(learned.multiply(learned).sum() / max(1, learned.shape[0])) or 1.0)
-        learned, share = learned * scale, np.asarray(chosen.mean(axis=0)).ravel()
-        if learned.shape[0] <= learned.shape[1]:
-            across = learned.T.tocsr()
-            return cls(features, scale, across, _dense(learned @ across), chosen.T.tocsr(), np.ones(rows), share)
-        total = np.asarray(learned.sum(axis=0)).ravel()
-        return cls(features, scale, None, _dense(learned.T @ learned), (chosen.T @ learned).tocsr(), total, share)
+    def weights(self, events: Csr, strength: float) -> np.ndarray:
+        """Weigh the training cases for histories: `(N, n)`."""
+        asked = self.features(events) * self.scale
+        cases, features = self.learned.shape
+        if features <= cases:
+            return self.learned @ conjugate_gradients(self._gram, strength, _dense(asked.T))
+        return conjugate_gradients(self._kernel, strength, _dense(self.learned @ asked.T))
 
-    def read(self, events: Csr) -> np.ndarray:
-        """Return the left side of histories: `(n, R)`."""
-        found = self.features(events)
-        return _dense(found if self.across is None else found @ self.across) * self.scale
+    @cached_property
+    def _gram(self) -> Apply:
+        if sparse.issparse(self.learned):
+            across = self.learned.T.tocsr()
+            return lambda columns: across @ (self.learned @ columns)
+        gram = self.learned.T @ self.learned
+        return lambda columns: gram @ columns
 
-    def scorer(self, events: Csr, strength: float) -> "Solved":
-        """Factorise for a strength; the histories of `events` are read block by block."""
-        held = self.gram.copy()
-        held.flat[:: len(held) + 1] += strength
-        return Solved(self, linalg.cho_factor(held, overwrite_a=True, check_finite=False), events)
+    @cached_property
+    def _kernel(self) -> Apply:
+        across = self.learned.T.tocsr() if sparse.issparse(self.learned) else self.learned.T
+        return lambda columns: self.learned @ (across @ columns)
 
 
-class Solved:
-    """Score the histories of rows by a factorised system, plus the items' shares."""
+class RidgeScorer:
+    """Score histories by a ridge: the items' shares, plus what the weighed training cases chose beyond them."""
 
-    tile = (USER_TILE, 1)  # a triangular solve depends on its shape
+    tile = (USER_TILE, 1)  # sums depend on the shape of what is solved together
     device = torch.device("cpu")
 
-    def __init__(self, system: System, factor: Any, events: Csr) -> None:
-        self.system, self.factor, self.events = system, factor, events
+    def __init__(self, system: System, strength: float, events: Csr) -> None:
+        self.system, self.strength, self.events = system, strength, events
 
     def block(self, rows: np.ndarray) -> Block:
-        asked = Csr(self.events.items, self.events.starts[rows], self.events.ends[rows])
-        padded = np.zeros((-(-len(rows) // USER_TILE) * USER_TILE, len(self.system.total)))
-        padded[: len(rows)] = self.system.read(asked)
-        solved = linalg.cho_solve(self.factor, padded.T, check_finite=False)[:, : len(rows)]  # (R, u)
-        rest = 1 - self.system.total @ solved  # what is left of the shares, (u,)
+        padded = np.pad(rows, (0, -len(rows) % USER_TILE), mode="edge")
+        asked = Csr(self.events.items, self.events.starts[padded], self.events.ends[padded])
+        weights = self.system.weights(asked, self.strength)[:, : len(rows)]  # (N, u)
+        rest = 1 - weights.sum(axis=0)  # what is left of the shares, (u,)
 
         def scores(lo: int, hi: int) -> torch.Tensor:
-            found = self.system.table[lo:hi] @ solved + np.outer(self.system.share[lo:hi], rest)  # (items, u)
+            found = self.system.chosen[lo:hi] @ weights + np.outer(self.system.share[lo:hi], rest)  # (items, u)
             return torch.from_numpy(np.ascontiguousarray(found.T, dtype=np.float32))
 
         return scores
 
 
+def conjugate_gradients(apply: Apply, strength: float, right: np.ndarray) -> np.ndarray:
+    """Solve `(A + strength) X = right` for each column `(R, n)`, A symmetric and never negative.
+
+    Raises:
+        UsageError: it does not converge.
+    """
+    solution, residual = np.zeros_like(right), right.copy()
+    direction, squared = residual.copy(), _squares(residual)
+    enough = TOLERANCE**2 * squared
+    for _ in range(STEPS):
+        if (squared <= enough).all():
+            return solution
+        applied = apply(direction) + strength * direction
+        step = squared / _positive((direction * applied).sum(axis=0))
+        solution += step * direction
+        residual -= step * applied
+        before, squared = squared, _squares(residual)
+        direction = residual + squared / _positive(before) * direction
+    raise UsageError(f"a ridge of strength {strength} did not converge", "give baseline.strengths above it")
+
+
+def _squares(columns: np.ndarray) -> np.ndarray:
+    return np.square(columns).sum(axis=0)
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    return np.where(values > 0, values, 1.0)
+
+
 def _dense(matrix: Any) -> np.ndarray:
-    return matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
+    return matrix.toarray() if sparse.issparse(matrix) else np.array(matrix)
