@@ -11,6 +11,7 @@ from userrep.errors import ConfigError
 
 GENDERS = ("F", "M")
 AGES = ("18", "25", "35", "45")
+CLASSES = len(GENDERS) * len(AGES)
 START = 946_684_800  # seconds: 2000-01-01
 
 
@@ -22,6 +23,10 @@ class Synthetic(Dataset):
     clusters a free choice comes from (with probability `taste`), so that both can be told from a sequence and
     the next item can be told from the one before. A share `unlabelled` of the users has no labels, a share
     `tied` of the events the time of the one before.
+
+    With `target_items` there is a second domain: a share `overlap` of the users meets 1 to `target_events` of its
+    items, between their other events, from the part of it that goes with their gender and age; gender is also what
+    they rate high. Its draws are its own, so that it changes nothing in the main domain.
     """
 
     n_users: int = 300
@@ -32,6 +37,9 @@ class Synthetic(Dataset):
     taste: float = 0.8
     tied: float = 0.2
     unlabelled: float = 0.0
+    target_items: int = 0
+    target_events: int = 4
+    overlap: float = 0.7
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -39,6 +47,11 @@ class Synthetic(Dataset):
             raise ConfigError(
                 f"no data of {self.n_users} users, {self.n_items} items, {self.min_length} to {self.max_length} events",
                 f"give at least 1 user, {2 * len(AGES)} items, and 1 <= min_length <= max_length",
+            )
+        if 0 < self.target_items < CLASSES or self.target_events < 1 or not 0 <= self.overlap <= 1:
+            raise ConfigError(
+                f"no target domain of {self.target_items} items, 1 to {self.target_events} events a user",
+                f"give 0 or at least {CLASSES} items, at least 1 event, and an overlap in [0, 1]",
             )
 
     def raw_files(self, raw_dir: Path) -> list[Path]:
@@ -62,8 +75,32 @@ class Synthetic(Dataset):
                 "time": times[real],
                 "rating": ratings[real].astype(np.float32),
             }
-        ).with_columns(pl.lit("main").alias("domain"), pl.int_range(pl.len()).alias("row"))
+        ).with_columns(pl.lit("main").alias("domain"))
+        if self.target_items:
+            frame = pl.concat([frame, self._target(users, gender, age, times, lengths)])
+        frame = frame.with_columns(pl.int_range(pl.len()).alias("row"))
         return Events(frame.lazy(), self._users(rng, users, gender, age), self._texts())
+
+    def _target(
+        self, users: np.ndarray, gender: np.ndarray, age: np.ndarray, times: np.ndarray, lengths: np.ndarray
+    ) -> pl.DataFrame:
+        """Draw the events of the target domain; `times (U, L)` and `lengths (U,)` are of the main one."""
+        rng = np.random.default_rng([self.seed, 1])
+        counts = rng.integers(1, self.target_events + 1, self.n_users) * (rng.random(self.n_users) < self.overlap)
+        owner = np.repeat(np.arange(self.n_users), counts)
+        own = gender * len(AGES) + age
+        part = np.where(rng.random(len(owner)) < self.taste, own[owner], rng.integers(CLASSES, size=len(owner)))
+        size = self.target_items // CLASSES
+        items = part * size + (rng.random(len(owner)) ** 2 * size).astype(np.int64)
+        after = times[owner, (rng.random(len(owner)) * lengths[owner]).astype(np.int64)]
+        return pl.DataFrame(
+            {
+                "user": users[owner],
+                "item": np.char.mod("t%05d", items),
+                "time": after + rng.integers(1, 3_600, size=len(owner)),
+                "rating": (3 + (items + gender[owner]) % 3).astype(np.float32),
+            }
+        ).with_columns(pl.lit("target").alias("domain"))
 
     def _walk(self, rng: np.random.Generator, gender: np.ndarray, age: np.ndarray) -> np.ndarray:
         """Choose all users' items step by step: (U, max_length)."""

@@ -31,6 +31,8 @@ def audit(prepared: Prepared) -> list[Finding]:
     for domain in prepared.domains:
         sequences = prepared.sequences(domain)
         findings += [_ordered(sequences, domain), _vocabulary(sequences, domain), _merged(sequences, domain)]
+    if all(prepared.sequences(domain).order is not None for domain in prepared.domains):
+        findings.append(_one_order(prepared))
     for entry in prepared.meta["splits"]:
         findings += list(_split_findings(prepared, entry))
     return findings
@@ -67,6 +69,23 @@ def _ordered(sequences: Sequences, domain: str) -> Finding:
     late = 0 if sequences.times is None else int(np.sum(np.diff(sequences.times)[_same_user(sequences)] < 0))
     detail = "no times: the order of the file" if sequences.times is None else f"{late} events out of order"
     return Finding("no event is later than a target it is the history of", domain, late == 0, detail)
+
+
+def _one_order(prepared: Prepared) -> Finding:
+    """The places of a user's events over all domains are 0, 1, 2, ..., and times follow them."""
+    parts = [prepared.sequences(domain) for domain in prepared.domains]
+    owners = np.concatenate([part.owners() for part in parts])
+    places = np.concatenate([np.asarray(part.order) for part in parts])
+    apart = np.lexsort((places, owners))
+    counts = np.bincount(owners, minlength=prepared.num_users)
+    due = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+    wrong = int(np.sum(places[apart] != due))
+    wrong += sum(int(np.sum(np.diff(part.order)[_same_user(part)] <= 0)) for part in parts if part.order is not None)
+    if all(part.times is not None for part in parts):
+        times = np.concatenate([np.asarray(part.times) for part in parts])[apart]
+        wrong += int(np.sum((np.diff(times) < 0) & (np.diff(owners[apart]) == 0)))
+    where = " and ".join(prepared.domains)
+    return Finding("no event of a domain is later than a target of another", where, wrong == 0, f"{wrong} out of order")
 
 
 def _same_user(sequences: Sequences) -> np.ndarray:

@@ -13,13 +13,18 @@ from userrep.sequences.vocab import Vocabulary, before_last_two, rank_items
 
 @dataclass(frozen=True)
 class Domain:
-    """The events of a domain: items (E,) int32, offsets (U+1,) and times (E,) int64, ratings (E,) float32."""
+    """The events of a domain: items (E,) int32, offsets (U+1,) and times (E,) int64, ratings (E,) float32.
+
+    order (E,) int32 is each event's place in its user's history over all domains; None where there is one domain,
+    or where some domains have times and others none.
+    """
 
     name: str
     items: np.ndarray
     offsets: np.ndarray
     times: np.ndarray | None
     ratings: np.ndarray | None
+    order: np.ndarray | None
     vocabulary: Vocabulary
 
 
@@ -68,6 +73,7 @@ def assemble(events: Events, dataset: Dataset) -> Built:
     rows, user_of_event = _dense(ordered["user"].to_numpy(), len(user_ids))
     ordered = ordered.with_columns(user=pl.Series(user_of_event))
     names = frame["domain"].unique(maintain_order=True).to_list()
+    ordered = ordered.with_columns(order=_places(ordered, frame))
     domains = [_domain(name, ordered.filter(domain=code), len(rows), item_ids) for code, name in enumerate(names)]
     users = user_ids[rows].to_frame("user").join(labelled, on="user", how="left", maintain_order="left")
     dropped = Dropped(
@@ -137,12 +143,23 @@ def _shuffle_ties(events: pl.DataFrame, seed: int) -> pl.DataFrame:
     return canonical.with_columns(draw=pl.Series(draws)).sort("user", "time", "draw").drop("draw")
 
 
+def _places(events: pl.DataFrame, frame: pl.DataFrame) -> pl.Series:
+    """Return the place of each event in its user's history over all domains, null where there is no such order."""
+    timed = frame.group_by("domain").agg(pl.col("time").is_not_null().any())["time"]
+    if len(timed) == 1 or timed.n_unique() > 1:
+        return pl.repeat(None, len(events), dtype=pl.Int32, eager=True)
+    counts = np.bincount(events["user"].to_numpy())  # events are in order of their users
+    place = np.arange(len(events)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return pl.Series(place.astype(np.int32))
+
+
 def _domain(name: str, events: pl.DataFrame, num_users: int, item_ids: pl.Series) -> Domain:
     present, codes = _dense(events["item"].to_numpy(), len(item_ids))
     offsets = np.zeros(num_users + 1, dtype=np.int64)
     np.cumsum(np.bincount(events["user"].to_numpy(), minlength=num_users), out=offsets[1:])
     items, vocabulary = rank_items(codes, before_last_two(offsets), item_ids[present].to_list())
-    return Domain(name, items, offsets, _column(events["time"]), _column(events["rating"]), vocabulary)
+    order = None if events["order"].null_count() else events["order"].to_numpy()
+    return Domain(name, items, offsets, _column(events["time"]), _column(events["rating"]), order, vocabulary)
 
 
 def _dense(codes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

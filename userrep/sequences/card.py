@@ -8,6 +8,7 @@ import numpy as np
 
 from userrep import console
 from userrep.files import replacing, write_json
+from userrep.sequences.overlap import ENOUGH, overlaps
 from userrep.sequences.store import Prepared, Sequences
 
 
@@ -20,12 +21,14 @@ def make_card(prepared: Prepared) -> dict[str, Any]:
         "hash": prepared.hash,
         "source": meta["source"],
         "users": prepared.num_users,
+        "broken_rows": meta.get("broken", 0),
         "duplicates_merged": meta["duplicates"],
         "dropped": meta["dropped"],
         "ties": meta["ties"],
         "domains": [_domain(prepared.sequences(name), name) for name in prepared.domains],
         "labels": {label["name"]: _label_counts(prepared, label["name"]) for label in meta["labels"]},
         "splits": meta["splits"],
+        "overlaps": overlaps(prepared),
     }
 
 
@@ -76,6 +79,7 @@ def rows_of(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     dropped = card["dropped"]
     rows = [
         ("users", f"{card['users']:,}"),
+        *([("broken rows left out", f"{card['broken_rows']:,}")] if card.get("broken_rows") else []),
         ("duplicates merged", f"{card['duplicates_merged']:,}"),
         (
             "dropped by filters",
@@ -86,6 +90,8 @@ def rows_of(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     for domain in card["domains"]:
         mark = f" ({domain['name']})" if len(card["domains"]) > 1 else ""
         rows += [(label + mark, value) for label, value in _domain_rows(domain)]
+    for overlap in card.get("overlaps", ()):  # a card of an earlier userrep has none
+        rows += [(f"{label} ({overlap['source']} to {overlap['target']})", value) for label, value in _across(overlap)]
     for name, counts in card["labels"].items():
         rows.append((name, ", ".join(f"{value} {count:,}" for value, count in counts.items() if count)))
     for split in card["splits"]:
@@ -108,6 +114,17 @@ def _domain_rows(domain: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [*rows, ("times", "none: order of the file")]
     shares = (("tied neighbours", "tied_neighbours"), ("tied test targets", "tied_test_targets"))
     return rows + [(label, "-" if domain[key] is None else f"{domain[key]:.1%}") for label, key in shares]
+
+
+def _across(overlap: Mapping[str, Any]) -> list[tuple[str, str]]:
+    source, after = overlap["source"], "{:,}, of which {:,} after 1 {} event or more, {:,} after {} or more"
+    targets = (overlap["targets"], overlap["after_one"], source, overlap["after_three"], ENOUGH)
+    first = (overlap["users"], overlap["first_after_one"], source, overlap["first_after_three"], ENOUGH)
+    return [
+        ("users", f"{overlap['users']:,} in both, {overlap['source_only']:,} in {source} alone"),
+        ("targets", after.format(*targets)),
+        ("first targets", after.format(*first)),
+    ]
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:

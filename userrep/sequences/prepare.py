@@ -82,6 +82,7 @@ def _meta(
         "tasks": dataset.tasks,
         "users": len(built.users),
         "ties": dataset.ties if dataset.ties == "file" else f"random, seed {dataset.ties_seed}",
+        "broken": dataset.left_out,
         "duplicates": built.dropped.duplicates,
         "dropped": {
             "users": built.dropped.users,
@@ -95,6 +96,7 @@ def _meta(
                 "events": len(domain.items),
                 "times": domain.times is not None,
                 "ratings": domain.ratings is not None,
+                "order": domain.order is not None,
             }
             for domain in built.domains
         ],

@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from userrep.build import Component
-from userrep.errors import ConfigError
+from userrep.errors import ConfigError, DataError
 from userrep.files import digest
+from userrep.sequences.overlap import only_in
 from userrep.sequences.split import ROLES
 from userrep.sequences.store import Prepared
 
-PRETRAIN_USERS = ("train", "all")
+PRETRAIN_USERS = ("train", "all", "source_only")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Protocol(Component):
     fold            which fold of `users` is the test part
     history         longest input history, in events
     readout         last, token, mean, items, attention, or several joined by '+'
-    pretrain_users  train: a base never sees validation or test users of the fold; all: the papers' transductive way
+    pretrain_users  train: a base never sees validation or test users of the fold; all: the papers' transductive way;
+                    source_only: those whom no task knows, with events in the source domain alone and no label
     source          the domain that encoders read; null for the data set's main one
     """
 
@@ -55,7 +57,25 @@ class Protocol(Component):
 
 
 def seen_users(data: Prepared, protocol: Protocol) -> np.ndarray:
-    """Mask the users `(U,)` whose events may be learned from: all, or the training users of the protocol's fold."""
+    """Mask the users `(U,)` whose events may be learned from: all, the fold's training users, or who is in no task.
+
+    Raises DataError where `source_only` leaves nobody.
+    """
     if protocol.pretrain_users == "all":
         return np.ones(data.num_users, dtype=bool)
+    if protocol.pretrain_users == "source_only":
+        return _in_no_task(data, protocol.source or data.main)
     return data.split(protocol.users, protocol.fold).user_role == ROLES.index("train")
+
+
+def _in_no_task(data: Prepared, source: str) -> np.ndarray:
+    """Mask the users of the source domain who can be in no other task: the base then serves all folds."""
+    alone = only_in(data, source)
+    for label in data.meta["labels"]:
+        alone &= data.labels(label["name"]) < 0
+    if not alone.any():
+        raise DataError(
+            f"no user of {data.name} has events in {source} alone and no label: source_only leaves nobody",
+            "set protocol.pretrain_users=train, and pre-train once for each fold",
+        )
+    return alone

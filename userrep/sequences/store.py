@@ -1,7 +1,7 @@
 """A prepared data set on disk: a folder of tables and flat arrays, read as far as they are asked for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import polars as pl
 from userrep.datasets.raw import raw_path, to_type
 from userrep.errors import DataError, suggest
 from userrep.files import digest, read_json
+from userrep.sequences.arrays import Sequences, merge
 from userrep.sequences.split import ROLES, Split
 from userrep.sequences.splits import Runs, from_runs
 from userrep.sequences.vocab import RESERVED
@@ -19,6 +20,7 @@ from userrep.sequences.vocab import RESERVED
 __all__ = ["FORMAT", "Prepared", "Sequences", "Split", "open_prepared", "prepared_path"]
 
 FORMAT = 1  # raised whenever the files change their meaning
+OPTIONAL = ("times", "ratings", "order")  # arrays that a domain may lack
 DESCRIPTIVE = {"title", "licence", "citation", "accept", "sources"}  # keys of a data set that change no event
 
 
@@ -63,37 +65,6 @@ def _overrides(node: Mapping[str, Any]) -> list[str]:
     return [f"dataset.{key}={value}" for key, value in node.items() if usual.get(key) != value]
 
 
-@dataclass(frozen=True)
-class Sequences:
-    """All users' events of one domain, oldest first: those of user row u are [offsets[u], offsets[u + 1])."""
-
-    items: np.ndarray  # (E,) int32 vocabulary ids, memory-mapped
-    offsets: np.ndarray  # (U+1,) int64
-    times: np.ndarray | None  # (E,) int64 seconds
-    ratings: np.ndarray | None  # (E,) float32, NaN where missing
-    vocab_size: int  # items + RESERVED
-    folder: Path
-
-    @cached_property
-    def _table(self) -> pl.DataFrame:
-        return pl.read_parquet(self.folder / "items.parquet")
-
-    @cached_property
-    def item_ids(self) -> list[str]:
-        """Raw ids in vocabulary order: that of id v is `item_ids[v - RESERVED]`."""
-        return self._table["item"].to_list()
-
-    @property
-    def counts(self) -> np.ndarray:
-        """Events of each item before its users' last two, (items,) int64: what orders the vocabulary."""
-        return self._table["count"].to_numpy()
-
-    @cached_property
-    def texts(self) -> list[str | None]:
-        """Titles in vocabulary order, None where there is none."""
-        return self._table["text"].to_list()
-
-
 class Prepared:
     """An opened prepared data set; nothing but `meta.json` is read until it is asked for."""
 
@@ -113,6 +84,7 @@ class Prepared:
         self.main: str = self.domains[0]
         self.num_users: int = self.meta["users"]
         self._sequences: dict[str, Sequences] = {}
+        self._splits: dict[tuple[str, int, str | None], Split] = {}
 
     @cached_property
     def _users(self) -> pl.DataFrame:
@@ -129,10 +101,44 @@ class Prepared:
         if name not in self._sequences:
             entry = self._entry(name, self.meta["domains"], "domain")
             folder = self.path / "domains" / name
-            times, ratings = (_load(folder / f"{kind}.npy") if entry[kind] else None for kind in ("times", "ratings"))
+            kept = {kind: _load(folder / f"{kind}.npy") if entry.get(kind) else None for kind in OPTIONAL}
             items, offsets = _load(folder / "items.npy"), np.array(_load(folder / "offsets.npy"))
-            self._sequences[name] = Sequences(items, offsets, times, ratings, RESERVED + entry["items"], folder)
+            size = RESERVED + entry["items"]
+            self._sequences[name] = Sequences(items, offsets, vocab_size=size, folder=folder, **kept)
         return self._sequences[name]
+
+    def merged(self, source: str, target: str) -> Sequences:
+        """Return the events of two domains as one history a user; ids of the target's items follow the source's.
+
+        Raises:
+            DataError: the data set does not say which events of the two came first.
+        """
+        name = f"{source}+{target}"  # no domain has such a name
+        if name not in self._sequences:
+            first, second = self.ordered(source, target)
+            self._sequences[name] = merge(first, second, self.path / "domains" / name)
+        return self._sequences[name]
+
+    def ordered(self, *domains: str) -> list[Sequences]:
+        """Return domains whose events are in one order.
+
+        Raises:
+            DataError: the data set does not say which events of the domains came first.
+        """
+        found = [self.sequences(name) for name in domains]
+        if any(sequences.order is None for sequences in found):
+            timed = {self._entry(name, self.meta["domains"], "domain")["times"] for name in domains}
+            if len(timed) > 1:
+                raise DataError(
+                    f"of {' and '.join(domains)}, one has times and one has none: nothing says which event came first",
+                    "give the events of both domains times, or neither",
+                )
+            command = _commands(self.path.parent.parent, self.meta["dataset"])
+            raise DataError(
+                f"{self.path} does not hold the order of events across its domains: an earlier userrep prepared it",
+                f"prepare it again: {command} --fresh",
+            )
+        return found
 
     def classes(self, name: str) -> list[str]:
         """List the classes of a label, sorted; code k means `classes[k]`."""
@@ -149,11 +155,17 @@ class Prepared:
         Raises:
             DataError: there is no such split, fold or domain; the hint lists what there is.
         """
+        where = domain or self.main
+        if (name, fold, where) not in self._splits:
+            self._splits[name, fold, where] = self._read_split(name, fold, where)
+        return self._splits[name, fold, where]
+
+    def _read_split(self, name: str, fold: int, domain: str) -> Split:
         entry = self._entry(name, self.meta["splits"], "split")
         if not 0 <= fold < entry["folds"]:
             raise DataError(f"split {name!r} has no fold {fold}", f"choose one of 0 to {entry['folds'] - 1}")
         counts = np.diff(self.sequences(domain).offsets)
-        where = None if entry["kind"] == "users" else domain or self.main
+        where = None if entry["kind"] == "users" else domain
         split = replace(from_runs(name, fold, where, self._runs(name, fold, where), counts), hash=entry["hash"])
         return replace(split, train_end=counts, valid_end=counts) if where is None else split
 

@@ -87,6 +87,8 @@ def arrays(domain: Domain) -> dict[str, np.ndarray]:
         stored["times"] = (domain.times, "<i8")
     if domain.ratings is not None:
         stored["ratings"] = (domain.ratings, "<f4")
+    if domain.order is not None:
+        stored["order"] = (domain.order, "<i4")
     return {kind: np.ascontiguousarray(values, dtype=dtype) for kind, (values, dtype) in stored.items()}
 
 

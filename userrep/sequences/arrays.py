@@ -1,0 +1,77 @@
+"""Flat arrays of events: those of one domain, or of two domains as one history a user."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from userrep.sequences.vocab import RESERVED
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """All users' events of one domain, oldest first: those of user row u are [offsets[u], offsets[u + 1])."""
+
+    items: np.ndarray  # (E,) int32 vocabulary ids, memory-mapped
+    offsets: np.ndarray  # (U+1,) int64
+    times: np.ndarray | None  # (E,) int64 seconds
+    ratings: np.ndarray | None  # (E,) float32, NaN where missing
+    vocab_size: int  # items + RESERVED
+    folder: Path
+    order: np.ndarray | None = None  # (E,) int32 place in the user's history over all domains, if there are several
+
+    @property
+    def name(self) -> str:
+        """The domain, or two of them joined by '+'."""
+        return self.folder.name
+
+    @cached_property
+    def _table(self) -> pl.DataFrame:
+        return pl.read_parquet(self.folder / "items.parquet")
+
+    @cached_property
+    def item_ids(self) -> list[str]:
+        """Raw ids in vocabulary order: that of id v is `item_ids[v - RESERVED]`."""
+        return self._table["item"].to_list()
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Events of each item before its users' last two, (items,) int64: what orders the vocabulary."""
+        return self._table["count"].to_numpy()
+
+    @cached_property
+    def texts(self) -> list[str | None]:
+        """Titles in vocabulary order, None where there is none."""
+        return self._table["text"].to_list()
+
+    def owners(self) -> np.ndarray:
+        """Return the user row of each event, (E,) int64."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+
+@dataclass(frozen=True)
+class Merged(Sequences):
+    """Two domains in one order; the ids of the second's items follow those of the first."""
+
+    parts: tuple[Sequences, ...] = ()
+
+    @cached_property
+    def _table(self) -> pl.DataFrame:
+        return pl.concat([part._table for part in self.parts])
+
+
+def merge(source: Sequences, target: Sequences, folder: Path) -> Merged:
+    """Merge two domains whose `order` is known; `folder` names the outcome and need not exist."""
+    assert source.order is not None
+    assert target.order is not None
+    shift = source.vocab_size - RESERVED
+    items = np.concatenate([source.items, target.items + shift]).astype(np.int32)
+    owners = np.concatenate([source.owners(), target.owners()])
+    order = np.lexsort((np.concatenate([source.order, target.order]), owners))
+    times = None
+    if source.times is not None and target.times is not None:
+        times = np.concatenate([source.times, target.times])[order]
+    offsets = source.offsets + target.offsets
+    return Merged(items[order], offsets, times, None, target.vocab_size + shift, folder, parts=(source, target))
