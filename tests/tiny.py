@@ -44,8 +44,8 @@ def node(group: str, name: str) -> dict[str, Any]:
 
 @cache
 def data() -> Prepared:
-    """Prepare 48 synthetic users once a process."""
-    small = {"n_users": 48, "n_items": 40, "min_length": 6, "max_length": 20}
+    """Prepare 48 synthetic users once a process, most of whom have events in a second domain too."""
+    small = {"n_users": 48, "n_items": 40, "min_length": 6, "max_length": 20, "target_items": 16}
     synthetic = node("dataset", "synthetic") | small | {"labels": ["gender", "age"]}
     return prepare(build(synthetic), synthetic, Path(FOLDER.name) / "raw", Path(FOLDER.name) / "prepared")
 

@@ -23,6 +23,7 @@ _WORDS = {
     bool: "true or false",
     types.NoneType: "null",
 }
+_REST = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _OURS = re.compile(r"(userrep(?:\.[a-z][a-z0-9_]*)+)\.([A-Z][A-Za-z0-9]*)")
 
 
@@ -123,8 +124,22 @@ def _import(target: str, place: str) -> Any:
 
 
 def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    found = inspect.signature(factory).parameters
-    return {name: parameter for name, parameter in found.items() if name not in ("args", "kwargs")}
+    found: dict[str, inspect.Parameter] = {}
+    for one in _initialisers(factory):
+        found = dict(inspect.signature(one).parameters) | found
+    return {name: parameter for name, parameter in found.items() if parameter.kind not in _REST and name != "self"}
+
+
+def _initialisers(factory: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """List what takes the arguments: a class that passes `**own` on takes those of the class above it too."""
+    if not isinstance(factory, type):
+        return [factory]
+    found: list[Callable[..., Any]] = []
+    for one in (vars(base)["__init__"] for base in factory.__mro__ if "__init__" in vars(base)):
+        found.append(one)
+        if all(parameter.kind is not _REST[1] for parameter in inspect.signature(one).parameters.values()):
+            break
+    return found
 
 
 def _check_arguments(factory: Callable[..., Any], given: Mapping[str, Any], at: str) -> None:
@@ -147,10 +162,13 @@ def _check_missing(factory: Callable[..., Any], given: typing.AbstractSet[str], 
 
 
 def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(getattr(factory, "__init__", factory))
-    except (NameError, TypeError, AttributeError):  # annotations that only a type checker can read
-        return {}
+    found: dict[str, Any] = {}
+    for one in _initialisers(factory):
+        try:
+            found = typing.get_type_hints(one) | found
+        except (NameError, TypeError, AttributeError):  # annotations that only a type checker can read
+            continue
+    return found
 
 
 def _fits(value: Any, hint: Any) -> bool:
