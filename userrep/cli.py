@@ -308,6 +308,22 @@ def show(source: _Run) -> _Ask:
     return _Ask(extra={"source": source})
 
 
+@_verb("recommend", "data_dir", "device", "json")
+def recommend(
+    source: _Run,
+    users: Annotated[
+        Path | None, typer.Option(help="A table with the column user, or a .txt with an id a line.")
+    ] = None,
+    events: Annotated[
+        Path | None, typer.Option(help="A table of new users' events: user, item and, if known, time.")
+    ] = None,
+    topk: Annotated[int, typer.Option(min=1, help="Items a user.")] = 10,
+    out: Annotated[Path | None, typer.Option(help="Write all lists there: .parquet or .csv.")] = None,
+) -> _Ask:
+    """Name the best items for users, those that they have met left out."""
+    return _Ask(extra={"source": source, "users": users, "events": events, "topk": topk, "out": out})
+
+
 @_verb("import", *_COMPOSING, *_MAKING, "dataset")
 def import_(
     checkpoint: Annotated[
