@@ -1,6 +1,7 @@
 """The verbs in a row, as a user types them, on generated data."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -98,7 +99,12 @@ def test_a_signal_in_training_ends_it_resumably(
     assert "Traceback" not in shown
     assert (workplace / "runs/base/checkpoint.pt").exists()
     if signum == signal.SIGTERM:
-        assert small(*words).code == 0
+        command = "userrep pretrain --resume --run runs/base"
+        assert small("transfer", "--from", "runs/base").error["hint"] == command
+        assert small("evaluate", "runs/base").error["hint"] == command
+        told = small(*command.split()[1:])
+        assert told.code == 0
+        assert re.search(r"going on: phase train, epoch \d+, step \d+, after \d+ updates", told.err)
         assert open_run(workplace / "runs/base").finished
 
 

@@ -35,6 +35,16 @@ def test_every_verb_composes_to_plain_values_of_the_sections_it_uses(verb: str) 
     assert kinds(config) <= {dict, list, str, int, float, bool, type(None)}
 
 
+@pytest.mark.parametrize(
+    ("verb", "typed", "meant"),
+    [("pretrain", "epochs=3", "trainer.epochs=3"), ("transfer", "ratio=4", "method.ratio=4")],
+)
+def test_a_key_without_its_group_is_answered_with_the_whole_name(verb: str, typed: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match="unknown key") as refused:
+        compose(verb, [typed])
+    assert meant in refused.value.hint
+
+
 def test_origins_name_the_keys_that_were_set_and_the_files_of_the_user(tmp_path: Path) -> None:
     (tmp_path / "trainer").mkdir()
     (tmp_path / "trainer" / "mine.yaml").write_text("defaults: [pretrain]\nepochs: 2\n")

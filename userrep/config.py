@@ -131,13 +131,21 @@ def _checked(override: "Override", verb: str, config_dir: Path | None) -> "Overr
     root = key.partition(".")[0]
     known = ("seed", *GROUPS)
     if root not in known:
-        raise ConfigError(f"unknown key {root!r} in {text!r}", suggest(root, known))
+        raise ConfigError(f"unknown key {root!r} in {text!r}", _full_name(str(text), key, verb) or suggest(root, known))
     uses = VERBS[verb].uses
     if root in GROUPS and root not in (*uses, "experiment"):
         raise ConfigError(f"{verb} does not use {root!r}", f"leave {text!r} out; it uses: {', '.join(uses)}")
     if key in GROUPS and not override.is_delete():
         _check_choice(key, override.value(), config_dir)
     return override
+
+
+def _full_name(text: str, key: str, verb: str) -> str | None:
+    """Return a hint for a key that was typed without its group: the whole names of it, as `verb` has them."""
+    usual, _ = _compose_with([], VERBS[verb], None)
+    sections = {group: usual[group] for group in VERBS[verb].uses if isinstance(usual.get(group), Mapping)}
+    names = [name for name, _ in _leaves(sections) if name.endswith(f".{key}")]
+    return f"did you mean {' or '.join(text.replace(key, name, 1) for name in names)}?" if names else None
 
 
 def _check_choice(group: str, value: Any, config_dir: Path | None) -> None:

@@ -12,6 +12,7 @@ from userrep.run import Run, open_run
 from userrep.sequences.store import open_prepared
 from userrep.stages.report import FILES, make_report, read_report, save_report, show_report, show_reports
 from userrep.stages.request import Request
+from userrep.stages.resume import to_go_on
 
 VERB = "evaluate"
 
@@ -46,7 +47,7 @@ def run(request: Request) -> dict[str, Any]:
 def evaluate_run(source: Run, split: str, request: Request) -> dict[str, Any]:
     """Return the report of a run, from its folder where it is there."""
     if not source.finished:
-        raise UsageError(f"{source.path} is not finished", "give the command that made it again: it goes on")
+        raise UsageError(f"{source.path} is not finished", to_go_on(source))
     kept = read_report(source, split)
     own = source.verb == "baseline"  # its results were kept when it was made
     if kept is not None and (own or not request.fresh):

@@ -48,11 +48,11 @@ def run(request: Request) -> dict[str, Any]:
 
 def _job(request: Request, config: dict[str, Any], data: Prepared, folder: Any) -> Job:
     seed_everything(config["seed"])
-    protocol = build(config["protocol"])
-    encoder = build(config["model"], vocab_size=data.sequences(protocol.source).vocab_size)
-    objective = build(config["objective"])
+    protocol = build(config["protocol"], at="protocol")
+    encoder = build(config["model"], at="model", vocab_size=data.sequences(protocol.source).vocab_size)
+    objective = build(config["objective"], at="objective")
     objective.setup(encoder, data, protocol)
-    trainer = build(config["trainer"])
+    trainer = build(config["trainer"], at="trainer")
     return Job(
         encoder=encoder, objective=objective, phases=[Phase("train", ("*",))], data=data, protocol=protocol,
         trainer=trainer, users=seen_users(data, protocol), length=trainer.length, seed=config["seed"],

@@ -54,7 +54,7 @@ def run(request: Request) -> dict[str, Any]:
             f"{source.path} answers {objective.task_name}: it ranks no items",
             "give a pretrain run, or a transfer to a task that ranks items",
         )
-    protocol = build(source.config["protocol"])
+    protocol = build(source.config["protocol"], at="protocol")
     inputs, targets = objective.inputs(data, protocol), objective.targets(data, protocol)
     if events is None:
         people = known_people(Path(users), data, inputs, targets)

@@ -1,8 +1,20 @@
 """Resume: which earlier run a command goes on with."""
 
+import os
+import shlex
+
 from userrep.errors import UsageError
 from userrep.run import Run, list_runs, open_run
 from userrep.stages.request import Request
+
+
+def to_go_on(run: Run) -> str:
+    """Return what to type to go on with an unfinished run."""
+    if run.verb not in ("pretrain", "transfer", "prune"):
+        return "give the command that made it again: it goes on"
+    parent = run.record.get("parent")
+    base = [os.path.normpath(run.path / parent["path"])] if run.verb == "prune" and parent else []
+    return shlex.join(["userrep", run.verb, *base, "--resume", "--run", str(run.path)])
 
 
 def resumed(request: Request, verb: str) -> Run | None:

@@ -36,8 +36,9 @@ def train(job: Job) -> dict[str, Any]:
     valid: dict[str, float] = {}
     with graceful() as stop, console.training_progress() as shown:
         for progress in fit(job, stop):
-            rates = {"loss": progress.loss, **valid, "seq_s": progress.sequences_per_second}
-            shown.update(progress.step, progress.total, **rates)
+            if progress.record is None or progress.record["loss"] is not None:  # else nothing was trained yet
+                rates = {"loss": progress.loss, **valid, "seq_s": progress.sequences_per_second}
+                shown.update(progress.step, progress.total, **rates)
             if progress.record is not None:
                 valid = {job.objective.metric: progress.record[job.objective.metric]}
                 console.note(_line(progress.record, job.objective.metric))

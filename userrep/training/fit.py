@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_
 
+from userrep import console
 from userrep.errors import ConfigError, DivergedError, Interrupted, suggest
 from userrep.methods.method import Phase
 from userrep.methods.surgery import train_only
@@ -83,6 +84,7 @@ def fit(job: Job, stop: Stop) -> Iterator[Progress]:
             if phase.begin is not None:
                 phase.begin(job.encoder)  # for its parametrisations: the weights come next
         checkpoint.restore(content, job.modules)
+        console.note(_going_on(job, position))
     while position.phase < len(job.phases):
         yield from _Loop(job, journal, position, content, stop).run()
         content = None
@@ -194,7 +196,7 @@ class _Loop:
             **metrics, "best": better, "sequences_per_second": round(seen, 1), "seconds": round(self._seconds(), 3),
         }  # fmt: skip
         self.journal.append(record)
-        return self._progress(loss or math.nan, seen, record)
+        return self._progress(math.nan if loss is None else loss, seen, record)
 
     def _save_if_due(self, loss_sum: torch.Tensor) -> None:
         due = time.monotonic() - self.saved_at >= self.job.trainer.checkpoint_seconds
@@ -246,6 +248,13 @@ class _Loop:
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.resumed_at
+
+
+def _going_on(job: Job, position: Position) -> str:
+    if position.phase >= len(job.phases):
+        return "going on: all phases are trained"
+    where = f"phase {job.phases[position.phase].name}, epoch {position.epoch + 1}, step {position.step + 1}"
+    return f"going on: {where}, after {position.updates:,} updates and {position.seconds:.0f} s"
 
 
 def _sweep(folder: Path) -> None:
