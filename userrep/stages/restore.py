@@ -6,27 +6,31 @@ import torch
 
 from userrep.build import build
 from userrep.errors import DataError, UsageError
+from userrep.methods.growth import grow_for
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import Objective
 from userrep.run import Run
 from userrep.sequences.store import Prepared
+from userrep.stages.resume import to_go_on
 from userrep.training.weights import load_weights
 
 
 def restore(run: Run, data: Prepared, device: torch.device | None = None) -> tuple[Encoder, Objective]:
     """Return the trained encoder and objective of a run, in evaluation mode.
 
-    Base weights are loaded first, the encoder is adapted second, the delta third. Raises DataError where the data have
-    another vocabulary than the run was trained on, VerificationError where an ancestor has changed.
+    Base weights are loaded first, the encoder is grown and adapted second, the delta third. Raises DataError where the
+    data have another vocabulary than the run was trained on, VerificationError where an ancestor has changed.
     """
     check_trained(run)
     check_data(run, data)
     config, parent = run.config, run.parent()
-    protocol = build(config["protocol"])
+    protocol = build(config["protocol"], at="protocol")
     encoder = base_encoder(config, parent, data)
+    aim = "task" if config.get("task") else "objective"
+    objective = build(config[aim], at=aim)
+    grow_for(encoder, objective, data, protocol)
     if config.get("method"):
-        build(config["method"]).adapt(encoder, protocol.readout)
-    objective = build(config.get("task") or config["objective"])
+        build(config["method"], at="method").adapt(encoder, protocol.readout)
     objective.setup(encoder, data, protocol)
     load_weights(run.weights, encoder, objective, partial=parent is not None)
     target = device or torch.device("cpu")
@@ -35,17 +39,22 @@ def restore(run: Run, data: Prepared, device: torch.device | None = None) -> tup
 
 def base_encoder(config: dict[str, Any], parent: Run | None, data: Prepared) -> Encoder:
     """Return what a method starts from: the parent's encoder, or a random one where it wants no pre-training."""
-    method = build(config["method"]) if config.get("method") else None
-    if parent is not None and (method is None or method.pretrained):
+    if parent is not None and uses_base(config):
         encoder, _ = restore(parent, data)
         return encoder.train()
-    return build(config["model"], vocab_size=data.sequences(config["protocol"].get("source")).vocab_size)
+    vocab_size = data.sequences(config["protocol"].get("source")).vocab_size
+    return build(config["model"], at="model", vocab_size=vocab_size)
+
+
+def uses_base(config: dict[str, Any]) -> bool:
+    """Say whether the weights of a base are wanted: not by a method that starts from random ones."""
+    return not config.get("method") or bool(build(config["method"], at="method").pretrained)
 
 
 def check_trained(run: Run) -> None:
     """Raise UsageError for a run that is unfinished or holds no encoder."""
     if not run.finished:
-        raise UsageError(f"run {run.path} is not finished", f"go on with: userrep {run.verb} ... --run {run.path}")
+        raise UsageError(f"run {run.path} is not finished", to_go_on(run))
     if "model" not in run.config:
         raise UsageError(f"run {run.path} is a {run.verb} run and holds no encoder", "give a pretrain run")
 

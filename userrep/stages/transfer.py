@@ -9,18 +9,19 @@ import numpy as np
 from userrep import console
 from userrep.build import build
 from userrep.config import compose
+from userrep.errors import UsageError
+from userrep.methods.growth import grow_for, with_growth
 from userrep.methods.method import Method, Phase
 from userrep.methods.surgery import matching
 from userrep.models.encoder import Encoder
-from userrep.objectives.objective import ROLES
 from userrep.run import Run, default_path, newest_run, open_run, writing
-from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.controls import hold, plan
 from userrep.stages.inherit import given, origins, own_overrides
 from userrep.stages.request import Request
-from userrep.stages.restore import base_encoder, check_data, check_trained
+from userrep.stages.restore import base_encoder, check_data, check_trained, uses_base
 from userrep.stages.resume import resumed
+from userrep.stages.seen import check_cut, share_seen
 from userrep.stages.served import check_serves
 from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
 from userrep.training.fit import Job
@@ -60,7 +61,7 @@ def _make(base: Run, request: Request, config: dict[str, Any], path: Path) -> Ru
     with writing(path, verb=VERB, config=config, parent=base, fresh=request.fresh) as session:
         if not session.finished_before:
             job, names, full = _job(request, config, base, data, path)
-            seen = share_seen(base, data, job.protocol)
+            seen = share_seen(base, data, job.protocol, job.objective) if uses_base(config) else 0.0
             held = buffers(job.encoder)
             record = train(job)
             names |= changed_buffers(job.encoder, held)
@@ -91,7 +92,11 @@ def compose_from(base: Run, request: Request) -> dict[str, Any]:
         overrides.insert(0, f"task={base.config['dataset']['tasks'][0]}")
     if given(request, "protocol.fold") is None:
         overrides.append(f"protocol.fold={base.config['protocol']['fold']}")
+    source = base.config["protocol"].get("source")  # an older run has none
+    if source is not None and given(request, "protocol.source") is None:
+        overrides.append(f"protocol.source={source}")
     config = compose(VERB, overrides, request.config_dir)
+    _check_source(base, config["protocol"]["source"], source)
     inherited = {group: base.config[group] for group in ("dataset", "model")}
     made = {group: base.config["choices"][group] for group in ("dataset", "model")}
     check_serves(config, VERB, base, request)
@@ -99,11 +104,12 @@ def compose_from(base: Run, request: Request) -> dict[str, Any]:
     return config | inherited | told
 
 
-def share_seen(base: Run, data: Prepared, protocol: Protocol) -> float:
-    """Return the share of this fold's test users whose events the base was trained on."""
-    trained = seen_users(data, build(base.config["protocol"]))
-    test = data.split(protocol.users, protocol.fold).user_role == ROLES["test"]
-    return float(trained[test].mean()) if test.any() else 0.0
+def _check_source(base: Run, asked: str | None, held: str | None) -> None:
+    if asked != held:
+        raise UsageError(
+            f"protocol.source={asked}, but base {base.path} reads {held or 'the main domain'}",
+            "leave protocol.source out, or start from another base",
+        )
 
 
 def _job(
@@ -113,11 +119,14 @@ def _job(
     seed_everything(config["seed"])
     protocol, method, trainer = build(config["protocol"]), build(config["method"]), build(config["trainer"])
     encoder = base_encoder(config, base, data)
-    before, full = identities(encoder), count(encoder)
+    before, objective = identities(encoder), build(config["task"])
+    if uses_base(config):
+        check_cut(base, protocol, objective)
+    grown = grow_for(encoder, objective, data, protocol)
+    full = count(encoder)
     method.adapt(encoder, protocol.readout)
-    objective = build(config["task"])
     objective.setup(encoder, data, protocol)
-    phases = method.phases(encoder)
+    phases = with_growth(encoder, method.phases(encoder), grown)
     names = delta_names(method, encoder, phases, before)
     length = trainer.length if objective.kind == "ranking" else protocol.history
     job = Job(
