@@ -11,7 +11,8 @@ from pathlib import Path
 TOP = Path(__file__).parent.parent
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-REAL = ("amazon-food-kitchen", "amazon-food-kitchen-large", "ml-100k", "ml-1m")  # data sets that are downloaded
+FREE = ("synthetic", "table")  # data sets that are not downloaded
+REAL = tuple(sorted({path.stem for path in (TOP / "conf" / "dataset").glob("*.yaml")} - set(FREE)))
 
 # bash expands the block; every program it calls is written down instead of run, but for two that make files.
 RECORDER = r"""

@@ -170,6 +170,8 @@ def write_files_of_a_user(folder: Path) -> None:
     write_csv(folder / "splits.csv", "split,fold,user,position,role", runs)
     shutil.copy(TOP / "tests" / "golden" / "nextitnet_causal.npz", folder / "checkpoint.npz")
     names = ["Toy Story (1995)", *(f"i{number:05d}" for number in range(49))]  # of a film, of generated items
+    write_csv(folder / "people.csv", "user", ["1", "u00001"])  # of a real data set, of the generated one
+    write_csv(folder / "new.csv", "user,item", ["me,Toy Story (1995)", "me,i00001"])
     write_csv(folder / "rows.csv", "raw_item,row", [f"{name},{row}" for row, name in enumerate(names, 1)])
 
 
@@ -190,7 +192,7 @@ def test_the_json_answers_have_the_documented_keys(
         ["transfer", "--method", "head", "--from", "runs/base", "--run", "runs/head"], ["evaluate", "runs/head"],
         ["baseline", "majority", "--run", "runs/majority"], ["compare", "runs/head", "runs/majority"],
         [*imported, "--items", "rows.csv"], ["methods"],
-        ["runs"], ["show", "runs/head"],
+        ["runs"], ["show", "runs/head"], ["recommend", "runs/base", "--users", "people.csv", "--out", "lists.csv"],
     ):  # fmt: skip
         capsys.readouterr()
         succeed([*smoke(words), "--json"], "docs/formats.md")
@@ -251,4 +253,5 @@ def test_no_document_names_a_place_of_one_machine(document: Document) -> None:
 
 def test_real_data_sets_are_those_with_sources() -> None:
     paths = (TOP / "conf" / "dataset").glob("*.yaml")
-    assert sorted(REAL) == sorted(path.stem for path in paths if read_yaml(path).get("sources"))
+    found = {path.stem: read_yaml(path) for path in paths}
+    assert set(REAL) == {name for name, node in found.items() if node.get("sources") or node.get("defaults")}

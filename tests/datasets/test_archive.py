@@ -1,6 +1,10 @@
 """Taking files out of archives, hostile ones included."""
 
+import gzip
+import io
+import random
 import stat
+import tarfile
 import zipfile
 from hashlib import sha256
 from pathlib import Path
@@ -118,3 +122,74 @@ def test_a_flipped_byte_leaves_no_file(archive: Path, folder: Path) -> None:
     with pytest.raises(BadArchive, match="damaged"):
         extract(archive, ["toy/u.data"], folder, GIB)
     assert list(folder.iterdir()) == []
+
+
+def tar(path: Path, files: dict[str, bytes], mode: str = "w:gz", link: str = "") -> Path:
+    with tarfile.open(path, mode) as opened:  # type: ignore[call-overload]
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            opened.addfile(entry, io.BytesIO(content))
+        if link:
+            entry = tarfile.TarInfo("toy/u.data")
+            entry.type, entry.linkname = tarfile.SYMTYPE, link
+            opened.addfile(entry)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz", "w:bz2"])
+def test_tars_are_known_by_their_first_bytes(tmp_path: Path, folder: Path, mode: str) -> None:
+    path = tar(tmp_path / "no suffix", {"deep/down/u.data": b"1\t2\n", "README": b"no"}, mode)
+    assert list(extract(path, ["u.data"], folder, GIB)) == ["u.data"]
+    assert (folder / "u.data").read_bytes() == b"1\t2\n"
+
+
+def test_a_tar_that_escapes_or_links_is_refused(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(BadArchive, match="points out of its folder"):
+        extract(tar(tmp_path / "a", {"u.data": b"x", "../evil": b"x"}), ["u.data"], folder, GIB)
+    with pytest.raises(BadArchive, match="no plain file"):
+        extract(tar(tmp_path / "b", {}, link="/etc/passwd"), ["u.data"], folder, GIB)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_half_a_tar_or_a_packed_file_is_damaged(tmp_path: Path, folder: Path, share: float) -> None:
+    content = bytes(random.Random(0).randbytes(200_000))
+    for path in (tar(tmp_path / "a.tgz", {"u.data": content}), tmp_path / "u.data.gz"):
+        whole = path.read_bytes() if path.exists() else gzip.compress(content)
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(BadArchive, match="damaged") as caught:
+            extract(path, ["u.data"], folder, GIB)
+        assert "fetch it again" in caught.value.hint
+    assert not folder.exists() or not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html><html>sign in</html>", "is a web page"),
+        (b"7z\xbc\xaf\x27\x1c....", "is a 7z archive"),
+        (b"Rar!\x1a\x07", "is a rar archive"),
+    ],
+)
+def test_what_is_no_archive_is_said(tmp_path: Path, folder: Path, content: bytes, message: str) -> None:
+    (tmp_path / "u.data").write_bytes(content)
+    with pytest.raises(BadArchive, match=message) as caught:
+        extract(tmp_path / "u.data", ["u.data"], folder, GIB)
+    assert caught.value.hint
+
+
+def test_a_folder_and_loose_files_give_their_named_files_alone(tmp_path: Path, folder: Path, archive: Path) -> None:
+    place = tmp_path / "unpacked"
+    (place / "deep").mkdir(parents=True)
+    (place / "deep" / "a.csv").write_bytes(b"1,2\n")
+    (place / "b.csv.gz").write_bytes(gzip.compress(b"3\n"))
+    (place / "secret").write_bytes(b"no")
+    assert set(extract(place, ["a.csv", "b.csv"], folder, GIB, ["c.csv"])) == {"a.csv", "b.csv.gz"}
+    assert {path.name for path in folder.iterdir()} == {"a.csv", "b.csv.gz"}
+    both = extract([place / "deep" / "a.csv", archive], ["a.csv", "toy/u.user"], folder, GIB)
+    assert set(both) == {"a.csv", "u.user"}
+    assert set(extract(place, ["*.csv"], folder, GIB)) == {"a.csv"}
+    (place / "a.csv").write_bytes(b"another")
+    with pytest.raises(BadArchive, match=r"may be .*a\.csv and .*a\.csv"):
+        extract(place / ".", ["other/a.csv"], folder, GIB)

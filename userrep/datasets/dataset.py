@@ -73,6 +73,11 @@ class Dataset(Component):
         """List the files that `events` reads, so that a change to one of them is noticed."""
         return sorted(path for path in raw_dir.iterdir() if path.is_file()) if raw_dir.is_dir() else []
 
+    @property
+    def origin(self) -> str:
+        """Say where the events come from if there is nothing to download."""
+        return "its events are generated"
+
     @abstractmethod
     def events(self, raw_dir: Path) -> Events:
         """Read the events below raw_dir (<data_dir>/raw/<name>).

@@ -75,7 +75,7 @@ def _entries(path: Path, stack: ExitStack) -> list[Entry]:
         return _of_zip(stack.enter_context(zipfile.ZipFile(path)), path)
     if _is_tar(path, head):
         return _of_tar(stack.enter_context(tarfile.open(path)), path)
-    return [_loose(path, path.name)]
+    return [_loose(path, path.name.removesuffix(".part"))]  # of a file that is still being fetched
 
 
 def _refuse_foreign(path: Path, head: bytes) -> None:

@@ -4,7 +4,7 @@ Source: fajieyuan/SIGIR2020_peterrec, Data/Session; the loaders of PeterRec, Con
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Literal
@@ -34,17 +34,17 @@ class PeterRecFiles(Dataset):
     """
 
     pretrain: str | None = None
-    ranking: dict[str, str] = field(default_factory=dict)
-    profiles: dict[str, str] = field(default_factory=dict)
+    ranking: dict[str, str] | None = None
+    profiles: dict[str, str] | None = None
     source: str = "source"
     people: Literal["line", "history"] = "line"
     zeros: Literal["left", "anywhere", "items"] = "left"
     unknown: Literal["error", "drop", "keep"] = "error"
 
     def __post_init__(self) -> None:
-        if self.source in self.ranking:
+        if self.source in (self.ranking or ()):
             raise ConfigError(f"two domains are called {self.source!r}", "give dataset.source another name")
-        absent = [label for label in self.labels if label not in self.profiles]
+        absent = [label for label in self.labels if label not in (self.profiles or ())]
         if absent:
             raise ConfigError(f"no file gives the label {absent[0]!r}", f"set dataset.profiles.{absent[0]}=FILE")
 
@@ -78,8 +78,8 @@ class PeterRecFiles(Dataset):
     def _files(self) -> list[tuple[str, str, str]]:
         """List kind, name and file of each; the pretrain file comes first."""
         first = [("pretrain", self.source, self.pretrain)] if self.pretrain else []
-        ranking = [("ranking", domain, file) for domain, file in self.ranking.items()]
-        return first + ranking + [("profile", label, file) for label, file in self.profiles.items()]
+        ranking = [("ranking", domain, file) for domain, file in (self.ranking or {}).items()]
+        return first + ranking + [("profile", label, file) for label, file in (self.profiles or {}).items()]
 
     def _found(self, raw_dir: Path) -> Iterator[tuple[str, str, Path]]:
         named: dict[str, str] = {}

@@ -40,6 +40,15 @@ def layout_of(folder: Path) -> str:
     return str(record["layout"])
 
 
+def recorded(folder: Path) -> dict[str, Any] | None:
+    """Return the record of `folder`, whatever became of its files; None where there is none that can be read."""
+    try:
+        record = read_json(folder / RECORD)
+    except DataError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
 def intact(folder: Path) -> dict[str, Any] | None:
     """Return the record of `folder` where every file still has its recorded sha256, else None."""
     try:

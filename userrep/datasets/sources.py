@@ -1,5 +1,6 @@
 """The places an archive of raw files can come from, as the yaml of a data set lists them."""
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -24,10 +25,11 @@ BY_HAND = "by hand"
 
 @dataclass(kw_only=True)
 class Source(Component):
-    """An archive: its bytes and sha256, the members that are wanted, and the layout they are in.
+    """An archive: its bytes and checksum, the members that are wanted, and the layout they are in.
 
-    layout names the form of the members for the reader ("official" or "atomic"); extras are members that may be
-    missing; unpacked_limit (bytes) stops zip bombs.
+    size (bytes), sha256 and md5 stay 0 and empty where nobody has published them: the sha256 of what came is then
+    recorded. layout names the form of the members for the reader ("official" or "atomic"); extras are members that may
+    be missing; unpacked_limit (bytes) stops zip bombs.
     """
 
     layout: str = ""
@@ -35,6 +37,7 @@ class Source(Component):
     extras: list[str] = field(default_factory=list)
     size: int = 0
     sha256: str = ""
+    md5: str = ""
     unpacked_limit: int = 1 << 30
 
     def __post_init__(self) -> None:
@@ -58,24 +61,65 @@ class Source(Component):
             DataError: nobody can, or the disk cannot be written.
         """
 
+    @property
+    def published(self) -> bool:
+        """Whether a checksum of the archive is known."""
+        return bool(self.sha256 or self.md5)
+
+    def is_of(self, archive: Path) -> bool:
+        """Say whether `archive` has the published checksum; without one, no."""
+        if self.sha256:
+            return sha256_of(archive) == self.sha256
+        return bool(self.md5) and _md5_of(archive) == self.md5
+
     def verify(self, archive: Path) -> None:
-        """Raise Unavailable, and remove `archive`, unless it has the published sha256."""
-        found = sha256_of(archive)
-        if found != self.sha256:
+        """Raise Unavailable, and remove `archive`, where it has another checksum than the published one."""
+        if self.published and not self.is_of(archive):
+            kind, wanted = ("sha256", self.sha256) if self.sha256 else ("md5", self.md5)
+            found = sha256_of(archive) if self.sha256 else _md5_of(archive)
             archive.unlink()
-            raise Unavailable(
-                f"wrong checksum (sha256 {found[:12]}..., expected {self.sha256[:12]}...): file removed"
-            )
+            raise Unavailable(f"wrong checksum ({kind} {found[:12]}..., expected {wanted[:12]}...): file removed")
+
+
+def _md5_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 @dataclass(kw_only=True)
-class Web(Source):
-    """A file at a URL, resumed where an earlier attempt stopped."""
+class Fetched(Source):
+    """A file that a server sends, resumed where an earlier attempt stopped."""
 
-    url: str
     attempts: int = 5
     pause: float = 1.0  # seconds before the second attempt; doubled each time
     timeout: float = 10.0  # seconds of silence
+
+    @abstractmethod
+    def _fetch(self, part: Path) -> None:
+        """Bring the whole file to `part`, going on from what it holds."""
+
+    @abstractmethod
+    def _part(self) -> str:
+        """Return the name of the file until it is whole."""
+
+    @contextmanager
+    def fetched(self, folder: Path) -> Iterator[Path]:
+        part = folder / f"{self._part()}.part"
+        resumed = part.exists()
+        self._fetch(part)
+        if resumed and self.published and not self.is_of(part):  # the beginning may be of an older file
+            part.unlink()
+            self._fetch(part)
+        self.verify(part)
+        yield part
+        part.unlink()
+
+
+@dataclass(kw_only=True)
+class Web(Fetched):
+    """A file at a URL."""
+
+    url: str
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -86,20 +130,12 @@ class Web(Source):
     def label(self) -> str:
         return self.url
 
-    @contextmanager
-    def fetched(self, folder: Path) -> Iterator[Path]:
-        part = folder / f"{PurePosixPath(urlsplit(self.url).path).name}.part"
-        resumed = part.exists()
-        self._fetch(part)
-        if resumed and sha256_of(part) != self.sha256:  # the beginning may be of an older file
-            part.unlink()
-            self._fetch(part)
-        self.verify(part)
-        yield part
-        part.unlink()
+    def _part(self) -> str:
+        return PurePosixPath(urlsplit(self.url).path).name
 
     def _fetch(self, part: Path) -> None:
-        fetch(self.url, part, self.size, attempts=self.attempts, pause=self.pause, timeout=self.timeout)
+        limits = {"attempts": self.attempts, "pause": self.pause, "timeout": self.timeout}
+        fetch(self.url, part, self.size or None, **limits)  # type: ignore[arg-type]
 
 
 @dataclass(kw_only=True)
@@ -177,8 +213,9 @@ def recognise(archive: Path | Sequence[Path], sources: Sequence[Source]) -> tupl
     paths = [archive] if isinstance(archive, Path) else list(archive)
     packed = [source for source in sources if source.members]
     alone = paths[0] if len(paths) == 1 and not paths[0].is_dir() else None
-    found = sha256_of(alone) if alone else None
-    same = [source for source in packed if found and source.sha256 == found]
+    if alone:
+        sha256_of(alone)  # a missing file is said so
+    same = [source for source in packed if alone and source.is_of(alone)]
     alike = [] if same else [source for source in packed if holds(paths, source.members)]
     if not same + alike:
         named = ", ".join(map(str, paths))

@@ -61,6 +61,10 @@ class Table(Dataset):
             return [Path(path) for path in named]
         return [path for name in named for path in (raw_dir / name, raw_dir / f"{name}.gz") if path.is_file()]
 
+    @property
+    def origin(self) -> str:
+        return f"it is read from {self.path}" if self.path else "it is a file of your own, dataset.path=FILE"
+
     def events(self, raw_dir: Path) -> Events:
         if not self.path:
             raise DataError(

@@ -1,5 +1,6 @@
 """`userrep download NAME`: bring the raw files of a data set here from the first source that has them."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from userrep.config import compose
 from userrep.datasets.archive import BadArchive
 from userrep.datasets.dataset import Dataset
 from userrep.datasets.fetch import Unavailable
-from userrep.datasets.raw import install, intact, raw_path, to_type
+from userrep.datasets.raw import install, intact, raw_path, recorded, to_type
 from userrep.datasets.sources import recognise
 from userrep.errors import DataError, UsageError
 from userrep.stages.request import Request
@@ -30,19 +31,42 @@ def run(request: Request) -> dict[str, Any]:
     folder = raw_path(request.data_dir, dataset.name)
     local = _paths(request.extra.get("from_file"))
     if not dataset.sources:
-        console.note(f"{dataset.name} is generated: there is nothing to download")
+        console.note(f"there is nothing to download for {dataset.name}: {dataset.origin}")
         return _answer(dataset, folder, {})
-    if not (request.fresh or local) and (record := intact(folder)):
+    if not (request.fresh or local) and (record := _here(dataset, folder)):
         console.note(f"{dataset.name} is already in {folder} (from {record['source']}, checksums hold)")
         return _answer(dataset, folder, record)
     _show_terms(dataset, accepted=bool(request.extra.get("accept_licence")))
     if request.dry_run:
         console.note(f"would try, in order: {', '.join(source.label for source in dataset.sources)}")
         return _answer(dataset, folder, {})
+    earlier = recorded(folder)
     record = _take(dataset, local, folder) if local else _fetch(dataset, folder)
+    _tell_of_checksum(record, earlier, dataset)
     console.note(f"{dataset.name} is in {folder} (from {record['source']})")
-    console.note(f"next: {to_type(f'userrep preprocess dataset={dataset.name}', request.data_dir)}")
+    typed = " ".join(shlex.quote(word) for word in request.overrides)
+    console.note(f"next: {to_type(f'userrep preprocess {typed}', request.data_dir)}")
     return _answer(dataset, folder, record)
+
+
+def _here(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
+    """Return the record of the files that are here and whole, if one of the data set's sources gave them."""
+    record = intact(folder)
+    return record if record and record["source"] in {source.label for source in dataset.sources} else None
+
+
+def _tell_of_checksum(record: dict[str, Any], earlier: dict[str, Any] | None, dataset: Dataset) -> None:
+    """Where no checksum is published, say what was recorded, or that it is not the one of the first time."""
+    packed = record["archive"]
+    source = next((source for source in dataset.sources if source.label == record["source"]), None)
+    if packed["sha256"] is None or source is None or source.published:
+        return
+    before = ((earlier or {}).get("archive") or {}).get("sha256")
+    if before and earlier and earlier.get("source") == record["source"] and before != packed["sha256"]:
+        now = packed["sha256"][:12]
+        console.warn(f"this is not the archive of the first time (sha256 {before[:12]}..., now {now}...)")
+    else:
+        console.note(f"no checksum is published; recorded: sha256 {packed['sha256']}, {packed['bytes']:,} bytes")
 
 
 def _show_terms(dataset: Dataset, *, accepted: bool) -> None:
@@ -61,7 +85,7 @@ def _paths(given: Path | Sequence[Path] | None) -> list[Path]:
 
 def _take(dataset: Dataset, paths: list[Path], folder: Path) -> dict[str, Any]:
     source, verified = recognise(paths, dataset.sources)
-    if source.sha256 and not verified:
+    if source.published and not verified:
         named = ", ".join(map(str, paths))
         console.warn(f"{named} has the files of {source.label} but not its checksum: make sure that you trust it")
     return install(paths, source, folder, verified=verified)
@@ -71,9 +95,9 @@ def _fetch(dataset: Dataset, folder: Path) -> dict[str, Any]:
     for source in dataset.sources:
         try:
             with source.fetched(folder) as archive:
-                return install(archive, source, folder, verified=True)
+                return install(archive, source, folder, verified=source.published)
         except (Unavailable, BadArchive) as error:
-            console.warn(f"{source.label}: {error}")
+            console.warn(f"{source.label}: {error}{f'; {error.hint}' if error.hint else ''}")
     raise DataError(
         f"no source could give {dataset.name}", f"userrep download {dataset.name} --from-file ARCHIVE"
     )
