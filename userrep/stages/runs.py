@@ -8,6 +8,7 @@ from typing import Any
 from userrep import console
 from userrep.console import Figure
 from userrep.errors import DataError, UsageError, suggest
+from userrep.groups import VERBS, choices
 from userrep.run import Run, list_runs
 from userrep.run.record import LOCK
 from userrep.stages.headline import goodness, headline
@@ -80,10 +81,12 @@ def status(run: Run) -> str:
 
 
 def _refuse_unknown(rows: Sequence[Row], filters: dict[str, str]) -> None:
-    """Raise UsageError for the first filter that no run at all passes: a slip of the pen, most likely."""
+    """Raise UsageError for the first filter whose value neither a run nor `conf/` has: a slip of the pen."""
+    packaged = {"verb": [*VERBS], "method": choices("method") + choices("baseline")}
+    packaged |= {group: choices(group) for group in ("dataset", "task")}
     for key, value in filters.items():
         known = {str(row[key]) for row in rows if row[key] is not None}
-        if value not in known:
+        if key in packaged and value not in (*known, *packaged[key]):
             raise UsageError(f"no run has {key} {value!r}", suggest(value, known))
 
 
