@@ -12,6 +12,7 @@ TOP = Path(__file__).parent.parent
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FREE = ("synthetic", "table")  # data sets that are not downloaded
+TWO_DOMAINS = ("amazon-food-kitchen", "amazon-food-kitchen-large")  # from kitchen to food
 REAL = tuple(sorted({path.stem for path in (TOP / "conf" / "dataset").glob("*.yaml")} - set(FREE)))
 
 # bash expands the block; every program it calls is written down instead of run, but for two that make files.
@@ -116,8 +117,10 @@ def smoke(words: list[str]) -> list[str]:
     verb = short[0]
     if verb in ("preprocess", "pretrain", "baseline", "import"):
         named = [word for word in short if word.startswith("dataset=")]
-        short += [] if named else ["dataset=synthetic"]
+        short += [] if named or "--from-file" in short else ["dataset=synthetic"]
         short += ["dataset.n_users=120"] if "dataset=synthetic" in short else []
+        two = any(word == f"dataset={name}" for word in words for name in TWO_DOMAINS)
+        short += ["dataset.target_items=16", "dataset.labels=[]"] if two else []
     stack = all(word.startswith("model=nextitnet") for word in short if word.startswith(("model=", "model.dilations=")))
     if verb == "pretrain" and stack:
         short.append("model.dilations=[1,1]")
@@ -128,4 +131,5 @@ def _generated(word: str) -> str:
     key, _, value = word.rpartition("=")
     if value in REAL and key in ("", "dataset"):
         return word.replace(value, "synthetic")
-    return {"task=occupation": "task=age", "occupation": "age", "cuda": "cpu"}.get(word, word)
+    source = {"protocol.source=kitchen": "protocol.source=main", "protocol.source=food": "protocol.source=target"}
+    return ({"task=occupation": "task=age", "occupation": "age", "cuda": "cpu"} | source).get(word, word)
