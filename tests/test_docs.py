@@ -20,6 +20,7 @@ from userrep.files import read_yaml
 COMPOSING = ("download", "preprocess", "pretrain", "transfer", "prune", "baseline", "import")
 IDS = [document.name for document in documents()]
 HOURS = ("docs/results.md", "docs/performance.md")  # in full by `make results` and `make bench`
+BY_HAND = ("docs/tasks.md",)  # on data that no command can fetch
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +86,7 @@ def test_every_command_runs(
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("document", [d for d in documents() if d.name not in HOURS], ids=lambda d: d.name)
+@pytest.mark.parametrize("document", [d for d in documents() if d.name not in HOURS + BY_HAND], ids=lambda d: d.name)
 def test_every_command_runs_on_real_data(
     document: Document, request: pytest.FixtureRequest, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
