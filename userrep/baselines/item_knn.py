@@ -34,7 +34,7 @@ class ItemKNN(Ranker):
     def __init__(
         self,
         neighbours: Sequence[int] = (20, 100, 500),
-        shrinkages: Sequence[float] = (1.0, 10.0, 50.0, 200.0),
+        shrinkages: Sequence[float] = (10.0, 50.0, 200.0, 1000.0),
         decays: Sequence[float] = (1.0,),
     ) -> None:
         super().__init__()
