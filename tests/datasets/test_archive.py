@@ -111,7 +111,7 @@ def test_a_zip_that_understates_its_size_stops_there(tmp_path: Path, folder: Pat
 def test_a_truncated_archive_is_damaged(archive: Path, folder: Path, kept: float) -> None:
     content = archive.read_bytes()
     archive.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
-    with pytest.raises(BadArchive, match="damaged or no zip"):
+    with pytest.raises(BadArchive, match="is damaged"):
         extract(archive, ["toy/u.data"], folder, GIB)
 
 

@@ -218,22 +218,21 @@ def recognise(archive: Path | Sequence[Path], sources: Sequence[Source]) -> tupl
     same = [source for source in packed if alone and source.is_of(alone)]
     alike = [] if same else [source for source in packed if holds(paths, source.members)]
     if not same + alike:
-        named = ", ".join(map(str, paths))
-        wanted = " or ".join(source.label for source in packed if source.label != BY_HAND) or _listed(packed)
-        raise DataError(
-            f"{named} holds none of the files that are needed, or is damaged{_reason(paths)}",
-            f"give the archive of {wanted}",
-        )
+        raise _unknown(paths, packed)
     return (same + alike)[0], bool(same)
+
+
+def _unknown(paths: Sequence[Path], sources: Sequence[Source]) -> DataError:
+    """Say why these files are none of the sources: they cannot be opened, or what they lack."""
+    named = ", ".join(map(str, paths))
+    wanted = " or ".join(source.label for source in sources if source.label != BY_HAND) or _listed(sources)
+    cause, hint = f"{named} holds none of the files that are needed", f"give the archive of {wanted}"
+    try:
+        with opened(paths):
+            return DataError(f"{cause}, such as {sources[0].members[0]}" if sources else cause, hint)
+    except DataError as error:
+        return DataError(f"{cause}, or is damaged: {error.message}", f"{error.hint}; {hint}")
 
 
 def _listed(sources: Sequence[Source]) -> str:
     return f"the files {', '.join(sources[0].members)}, or their folder" if sources else "its files"
-
-
-def _reason(paths: Sequence[Path]) -> str:
-    try:
-        with opened(paths):
-            return ""
-    except DataError as error:
-        return f": {error.message}"
