@@ -72,7 +72,8 @@ def _entries(path: Path, stack: ExitStack) -> list[Entry]:
         raise DataError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
     _refuse_foreign(path, head)
     if head.startswith(b"PK") and not zipfile.is_zipfile(path):
-        raise BadArchive(f"{path} is damaged: the end of the zip is missing", "it may be half a download: fetch it again")
+        cause = f"{path} is damaged: the end of the zip is missing"
+        raise BadArchive(cause, "it may be half a download: fetch it again")
     if head.startswith(b"PK") or path.suffix in (".zip", ".whl"):
         return _of_zip(stack.enter_context(zipfile.ZipFile(path)), path)
     if _is_tar(path, head):
