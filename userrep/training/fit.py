@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,15 @@ class Job:
     def modules(self) -> dict[str, torch.nn.Module]:
         """Name what a checkpoint holds."""
         return {"encoder": self.encoder, "objective": self.objective}
+
+    @cached_property
+    def judges(self) -> np.ndarray:
+        """Mask the users whose validation cases choose the epoch: the same ones whatever the seed."""
+        if self.trainer.validate_users == 0:
+            return self.users
+        rows = np.unique(self.objective.cases(self.data, self.protocol, "valid").rows)
+        drawn = np.random.default_rng(0).permutation(rows[self.users[rows]])[: self.trainer.validate_users]
+        return np.isin(np.arange(len(self.users)), drawn)
 
 
 @dataclass(frozen=True)
@@ -178,7 +188,7 @@ class _Loop:
         job, position = self.job, self.position
         job.encoder.eval()
         job.objective.eval()
-        metrics = job.objective.evaluate(job.encoder, job.data, job.protocol, "valid", job.users).metrics()
+        metrics = job.objective.evaluate(job.encoder, job.data, job.protocol, "valid", job.judges).metrics()
         if job.objective.metric not in metrics:
             raise ConfigError(
                 f"task {job.objective.task_name} has no metric '{job.objective.metric}'",

@@ -20,6 +20,7 @@ class Trainer(Component):
     schedule            linear: decays to zero at the last update; constant
     clip                largest gradient norm, 0 for none
     patience            validations without a better metric before stopping, 0 for never
+    validate_users      so many users choose the epoch by their validation cases, 0 for all: fewer are quicker
     checkpoint_seconds  at most this much work is lost to a crash
     """
 
@@ -35,6 +36,7 @@ class Trainer(Component):
     schedule: str = "linear"
     clip: float = 5.0
     patience: int = 0
+    validate_users: int = 0
     checkpoint_seconds: float = 60.0
 
     def __post_init__(self) -> None:
@@ -47,7 +49,7 @@ class Trainer(Component):
             rate = getattr(self, name)
             if rate is not None and not rate > 0:
                 raise ConfigError(f"trainer.{name} is {rate}", "give a rate above 0")
-        for name in ("weight_decay", "table_weight_decay", "clip", "patience", "checkpoint_seconds"):
+        for name in ("weight_decay", "table_weight_decay", "clip", "patience", "validate_users", "checkpoint_seconds"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"trainer.{name} is {getattr(self, name)}", "give 0 or more")
         if self.schedule not in ("linear", "constant"):
