@@ -6,15 +6,12 @@ fold 0 and are judged by validation alone; the choice is then frozen for the oth
 """
 
 import argparse
-import json
-import os
-import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+
+import cells as made
+from cells import Cell
 
 ARMS = ("head", "last", "peterrec", "full", "scratch")
 BASELINES = ("majority", "bag_lr", "svd_lr", "random_encoder")
@@ -45,29 +42,20 @@ SETTINGS: dict[str, tuple[tuple[str, ...], ...]] = {
 TRIAL_TASK = "gender"  # trials run on fold 0 of this task; their choice is frozen for all folds and tasks
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One run: its path and the command that makes it."""
-
-    path: Path
-    command: tuple[str, ...]
-    overrides: tuple[str, ...] = ()
-
-
 def main() -> int:
     """Run what is missing, in a stated order; return 0 when all cells are there."""
     options = _options()
-    _run([_base(options.runs, 0)], options)
-    _run([cell for arm in ARMS for cell in _trials(arm, options)], options)
-    chosen = {arm: _best(_trials(arm, options)) for arm in ARMS}
+    made.run([base(options.runs, 0)], options)
+    made.run([cell for arm in ARMS for cell in trials(arm, options)], options)
+    chosen = {arm: best(arm, options) for arm in ARMS}
     overrides = {arm: cell.overrides for arm, cell in chosen.items()}
-    _run([_base(options.runs, fold) for fold in FOLDS], options)
+    made.run([base(options.runs, fold) for fold in FOLDS], options)
     for task in options.tasks:
         cells = [_baseline(name, task, fold, options) for name, fold in product(BASELINES, FOLDS)]
         cells += [_cell(arm, task, fold, overrides[arm], options) for fold in FOLDS for arm in ARMS]
-        _run(cells, options)
-        _userrep(("evaluate", *(str(cell.path) for cell in cells)), options)
-        print(_userrep(("compare", *(str(cell.path) for cell in cells), "--reference", _full(cells)), options))
+        made.run(cells, options)
+        made.userrep(("evaluate", *(str(cell.path) for cell in cells)), options)
+        print(made.userrep(("compare", *(str(cell.path) for cell in cells), "--reference", _full(cells)), options))
     return 0
 
 
@@ -75,12 +63,14 @@ def _full(cells: list[Cell]) -> str:
     return str(next(cell.path for cell in cells if cell.path.name.startswith("full-")))
 
 
-def _base(runs: Path, fold: int) -> Cell:
+def base(runs: Path, fold: int) -> Cell:
+    """Return the pre-training that has not seen the fold's validation and test users."""
     overrides = ("trainer.epochs=6", "trainer.lr=0.003", "trainer.batch_size=32", "trainer.patience=0")
     return Cell(runs / f"base-f{fold}", ("pretrain", "dataset=ml-1m", f"protocol.fold={fold}", *overrides))
 
 
-def _trials(arm: str, options: argparse.Namespace) -> list[Cell]:
+def trials(arm: str, options: argparse.Namespace) -> list[Cell]:
+    """Return an arm's trials, on fold 0 with all labels."""
     options = argparse.Namespace(**{**vars(options), "labels": 1.0})  # chosen once, with all labels
     return [_cell(arm, TRIAL_TASK, 0, setting, options) for setting in SETTINGS[arm]]
 
@@ -114,48 +104,14 @@ def _folder(task: str, options: argparse.Namespace) -> Path:
     return options.runs / options.readout / f"{task}{labels}"
 
 
-def _best(cells: list[Cell]) -> Cell:
-    return min(cells, key=lambda cell: json.loads((cell.path / "run.json").read_text())["metrics"]["log_loss"])
-
-
-def _run(cells: list[Cell], options: argparse.Namespace) -> None:
-    missing = [cell for cell in cells if not _finished(cell.path)]
-    if not missing:
-        return
-    print(f"{len(missing)} of {len(cells)} cells to run, from {missing[0].path}", flush=True)
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for cell, seconds in pool.map(lambda cell: (cell, _timed(cell, options)), missing):
-            print(f"{seconds:6.0f} s  {cell.path}", flush=True)
-
-
-def _timed(cell: Cell, options: argparse.Namespace) -> float:
-    began = time.monotonic()
-    _userrep((*cell.command, "--run", str(cell.path)), options)
-    return time.monotonic() - began
-
-
-def _userrep(command: tuple[str, ...], options: argparse.Namespace) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    full = [sys.executable, "-m", "userrep", *command]
-    if command[0] != "compare":
-        full += ["--data-dir", str(options.data_dir)]
-    done = subprocess.run(full, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(full)}\n{done.stderr[-2000:]}")
-    return done.stdout
-
-
-def _finished(path: Path) -> bool:
-    record = path / "run.json"
-    return record.exists() and json.loads(record.read_text()).get("status") == "finished"
+def best(arm: str, options: argparse.Namespace) -> Cell:
+    """Return an arm's best trial by validation."""
+    return made.best(trials(arm, options), "log_loss", maximise=False)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=Path, default=Path("runs/ml1m"), help="where the runs go")
-    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser = made.parser(__doc__, Path("runs/ml1m"))
     parser.add_argument("--labels", type=float, default=1.0, help="share of training and validation labels kept")
-    parser.add_argument("--jobs", type=int, default=2, help="processes at once, one thread each")
     parser.add_argument("--tasks", nargs="+", default=TASKS, choices=TASKS)
     parser.add_argument("--readout", default="mean+items", help="how all arms read a user vector")
     return parser.parse_args()

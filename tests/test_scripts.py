@@ -1,0 +1,115 @@
+"""The scripts that make the tables of results: every command they would type is one, and their arithmetic."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from userrep.build import build
+from userrep.config import compose
+
+TOP = Path(__file__).parent.parent
+FLAGS = {"--method": "method", "--task": "task"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scripts() -> Iterator[None]:
+    """Import the scripts as they import one another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(TOP / "scripts"))
+        yield
+    for name in ("cells", "results_profiles", "results_cross_domain", "results_curves"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Namespace:
+    runs = {"runs": tmp_path, "profiles": tmp_path / "profiles", "cross": tmp_path / "cross"}
+    return Namespace(**runs, readout="mean+items", labels=1.0, fold=2)
+
+
+def typed(command: tuple[str, ...]) -> dict[str, Any]:
+    """Compose what a command asks for, as the command line does."""
+    verb, *words = command
+    overrides = []
+    while words:
+        word = words.pop(0)
+        if word.startswith("--"):
+            value = words.pop(0)
+            overrides += [f"{FLAGS[word]}={value}"] if word in FLAGS else []
+        else:
+            overrides.append(word if "=" in word else f"baseline={word}")
+    keys = [text.partition("=")[0] for text in overrides]
+    assert len(keys) == len(set(keys)), f"{verb} says something twice: {keys}"
+    return compose(verb, overrides)
+
+
+def test_every_command_of_the_cross_domain_tables_is_one(options: Namespace) -> None:
+    cross = import_module("results_cross_domain")
+    config = typed(cross.base("food-kitchen", "sasrec", options).command)
+    assert (config["protocol"]["source"], config["protocol"]["pretrain_users"]) == ("food", "source_only")
+    for arm in cross.ARMS["nextitnet"]:
+        tried = cross.trials(arm, "kitchen-food", "cold_k_both", "nextitnet", options)
+        assert len(tried) == len({cell.path for cell in tried}) == 4
+    for arm in ("lora", "scratch"):
+        config = typed(cross.trials(arm, "kitchen-food", "cold_k_both", "nextitnet", options)[-1].command)
+        assert [build(config[key]) for key in ("trainer", "method")]
+    for task in ("cold_first", "cold_k_both"):
+        arm = cross.transfer("head", "food-kitchen", task, "nextitnet", 3, ("trainer.lr=0.1",), options)
+        simple = cross.baseline("ridge", "food-kitchen", task, 3, options)
+        left, right = typed(arm.command), typed(simple.command)
+        assert left["protocol"] == right["protocol"]
+        assert left["protocol"]["fold"] == 3
+        assert build(left["task"]).task_name == build(right["task"]).task_name
+
+
+@pytest.mark.parametrize("task", ["gender", "age", "cold_first"])
+def test_arms_of_a_label_curve_share_protocol_labels_and_seed(options: Namespace, task: str) -> None:
+    curves = import_module("results_curves")
+    settings = {arm: ("trainer.lr=0.1", "trainer.epochs=3") for arm in curves.ARMS}
+    seen = []
+    for arm in ("head", curves.CURVES[task].baseline):
+        config = typed(curves._cell(task, arm, 0.05, 7, settings, options).command)
+        assert (config["seed"], config["task"]["label_fraction"], config["task"]["label_draw"]) == (7, 0.05, 7)
+        seen.append((config["protocol"], config["task"]["_target_"], config["protocol"]["fold"]))
+    assert seen[0] == seen[1]
+    assert seen[0][2] == 2
+
+
+def test_fewer_labels_are_trained_on_as_often() -> None:
+    curves = import_module("results_curves")
+    settings = ("trainer.epochs=3", "trainer.lr=0.1")
+    labels = 4_000
+    for fraction in curves.FRACTIONS:
+        kept = dict(text.split("=") for text in curves.as_many_updates(settings, fraction))
+        updates = int(kept["trainer.epochs"]) * fraction * labels / int(kept["trainer.batch_size"])
+        assert 3 * labels / 64 <= updates <= 4 / 3 * 3 * labels / 64, fraction
+    assert curves.as_many_updates(settings, 1.0)[:2] == settings
+
+
+def test_a_table_holds_means_bands_and_paired_differences() -> None:
+    curves = import_module("results_curves")
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=10)
+    points = [
+        {"task": "gender", "arm": arm, "fraction": 0.05, "draw": draw, "metrics": dict.fromkeys(metrics, value + shift)}
+        for metrics in [curves.CURVES["gender"].metrics]
+        for arm, shift in [("peterrec", 0.25), ("full", 0.0), ("scratch", 0.0), ("head", 0.0), ("svd_lr", 0.0)]
+        for draw, value in enumerate(draws)
+    ]
+    mean, half = curves.band(draws)
+    assert mean == pytest.approx(draws.mean())
+    assert half == pytest.approx(2.262157 * draws.std(ddof=1) / np.sqrt(10), rel=1e-5)
+    rows = {line.split(" | ")[0]: line for line in curves._table("gender", points)}
+    assert "+0.2500 ± 0.0000" in rows["| peterrec"]
+    assert rows["| full"] == f"| full | {mean:.4f} ± {half:.4f} |"
+
+
+def test_the_last_override_of_a_key_counts() -> None:
+    cells = import_module("cells")
+    assert cells.last_of_each(("a.b=1", "c=2", "a.b=3=4")) == ("a.b=3=4", "c=2")
