@@ -114,6 +114,15 @@ def test_earlier_events_are_counted_as_a_plain_loop_counts_them(tmp_path: Path, 
     assert 0 < np.count_nonzero(expected) < len(expected)
 
 
+def test_earlier_events_are_counted_however_far_apart_times_are(tmp_path: Path) -> None:
+    far = 10**17  # times the number of users, more than 64 bits hold
+    events: list[Event] = []
+    for user in range(200):
+        events += [(f"u{user}", "a", 0), (f"u{user}", "A", far), (f"u{user}", "b", far + 1)]
+    data = prepared_from(tmp_path, events, domains=["home", "away", "home"] * 200)
+    assert count_earlier(*data.ordered("home", "away"), strictly=True).tolist() == [1] * 200
+
+
 def test_the_card_tells_who_is_in_both_and_how_much_comes_before(tmp_path: Path) -> None:
     data = prepared_from(tmp_path, *life()[:1], domains=life()[1])
     there, back = overlaps(data)

@@ -63,9 +63,17 @@ def count_earlier(before: Sequences, wanted: Sequences, strictly: bool = False) 
     first, second = (before.times, wanted.times) if strictly else (before.order, wanted.order)
     assert first is not None
     assert second is not None
+    if strictly:  # seconds may span more than a key has room for
+        first, second = _numbered(first, second)
     owners = wanted.owners()
     keys = _keys([before.owners(), owners], [first, second])
     return np.searchsorted(keys[0], keys[1], side="left") - before.offsets[owners]
+
+
+def _numbered(*times: np.ndarray) -> list[np.ndarray]:
+    """Number the different times of all arrays from 0 on, the earliest first."""
+    known = np.unique(np.concatenate(times))
+    return [np.searchsorted(known, part) for part in times]
 
 
 def _keys(owners: list[np.ndarray], places: list[np.ndarray]) -> list[np.ndarray]:
