@@ -120,6 +120,15 @@ def test_ridge_is_the_closed_form_whichever_side_is_solved(
     assert np.allclose(found(4, 9).numpy(), expected[:, 4:9], atol=1e-6)
 
 
+def test_a_history_scores_the_same_bits_by_a_ridge_alone_or_beside_others(two_domains: Prepared, buys: Ranking) -> None:
+    cases = buys.cases(two_domains, PROTOCOL, "train")
+    asked = cases.take(np.arange(257) % len(cases))
+    scorer = Ridge().learn(two_domains, PROTOCOL, buys, 0)({"weights": "l2", "decay": 1.0, "strength": 3.0}, asked)
+    size, rows = buys.targets(two_domains, PROTOCOL).vocab_size, np.arange(257)
+    parts = [scorer.block(part)(0, size).numpy() for part in (rows[:256], rows[256:])]
+    assert np.array_equal(np.concatenate(parts), scorer.block(rows)(0, size).numpy())
+
+
 def ragged(rows: list[list[int]]) -> Csr:
     ends = np.cumsum([len(row) for row in rows])
     return Csr(np.concatenate([np.array(row, dtype=np.int64) for row in rows]), np.append(0, ends[:-1]), ends)

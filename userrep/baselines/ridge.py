@@ -166,8 +166,9 @@ class RidgeScorer:
     def block(self, rows: np.ndarray) -> Block:
         padded = np.pad(rows, (0, -len(rows) % USER_TILE), mode="edge")
         asked = Csr(self.events.items, self.events.starts[padded], self.events.ends[padded])
-        weights = self.system.weights(asked, self.strength)[:, : len(rows)]  # (N, u)
-        rest = 1 - weights.sum(axis=0)  # what is left of the shares, (u,)
+        weights = self.system.weights(asked, self.strength)  # (N, a multiple of USER_TILE)
+        rest = 1 - weights.sum(axis=0)[: len(rows)]  # what is left of the shares, (u,): one column alone has other bits
+        weights = weights[:, : len(rows)]
 
         def scores(lo: int, hi: int) -> torch.Tensor:
             found = self.system.chosen[lo:hi] @ weights + np.outer(self.system.share[lo:hi], rest)  # (items, u)
