@@ -37,6 +37,15 @@ def test_judges_are_trained_users_with_a_case_and_fewer_are_among_more(few: Prep
     assert set(np.flatnonzero(masks[2])) == {row for row in cases.rows if row % 2}
 
 
+def test_few_users_judge_a_task_on_labels_too(few: Prepared, tmp_path: Path) -> None:
+    job = make_job(few, tmp_path / "some", "head", validate_users=3)
+    _, _, log = finish(job)
+    part = job.objective.evaluate(job.encoder.eval(), few, job.protocol, "valid", job.judges)
+    assert len(part) == 3
+    assert next(record for record in reversed(log) if record["best"])["log_loss"] == part.metrics()["log_loss"]
+    assert len(job.objective.evaluate(job.encoder, few, job.protocol, "valid")) > 3  # a frozen encoder keeps each apart
+
+
 def test_less_than_nobody_cannot_judge() -> None:
     with pytest.raises(ConfigError, match="validate_users"):
         Trainer(validate_users=-1)

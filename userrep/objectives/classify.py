@@ -100,8 +100,8 @@ class Classify(Objective):
         self.label_fraction, self.label_draw, self.start = label_fraction, label_draw, STARTS[start]
         self.head: nn.Linear | None = None
         self.standardise: nn.Module = nn.Identity()
-        self.keeping = False  # the encoder is frozen: user vectors of a role are computed once
-        self.frozen: dict[str, Tensor] = {}
+        self.keeping = False  # the encoder is frozen: user vectors are computed once
+        self.frozen: dict[tuple[str, bytes | None], Tensor] = {}  # by role and mask of users
 
     @property
     def task_name(self) -> str:
@@ -159,13 +159,14 @@ class Classify(Objective):
     def evaluate(
         self, encoder: Encoder, data: Prepared, protocol: Protocol, role: str, users: np.ndarray | None = None
     ) -> ClassificationResult:
-        cases = self.select(self.cases(data, protocol, role), users if role == "train" else None)
+        cases = self.select(self.cases(data, protocol, role), users)
+        asked = role, None if users is None else users.tobytes()
         with torch.inference_mode():
-            if role not in self.frozen:
+            if asked not in self.frozen:
                 vectors = encode_users(encoder, self.inputs(data, protocol), cases, protocol.history)
-                self.frozen |= {role: vectors} if self.keeping else {}
+                self.frozen |= {asked: vectors} if self.keeping else {}
             else:
-                vectors = self.frozen[role]
+                vectors = self.frozen[asked]
             probabilities = torch.softmax(self.logits(vectors).double(), dim=-1).cpu().numpy()
         return ClassificationResult(cases.rows, cases.targets, probabilities, tuple(data.classes(self.label)))
 
