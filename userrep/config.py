@@ -1,26 +1,20 @@
 """The config of a command: composed from `conf/`, resolved to plain values, checked to the last key."""
 
 import json
-import re
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from userrep.build import check
+from userrep.composition import MisfitError, compose_files, parse
 from userrep.errors import ConfigError, UsageError, suggest
 from userrep.files import read_yaml
-from userrep.groups import GROUPS, OPTIONAL, VERBS, Verb, choices, complete, conf_dir, own_dir
+from userrep.groups import GROUPS, OPTIONAL, VERBS, Verb, choices, complete, conf_dir
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
-    from omegaconf import DictConfig
 
 __all__ = ["choices", "complete", "compose", "conf_dir", "flag_overrides"]
-
-_lock = threading.Lock()  # Hydra keeps its state in globals
-_overlay: Path | None = None
-_plugin_registered = False
 
 
 def compose(verb: str, overrides: Sequence[str] = (), config_dir: Path | None = None) -> dict[str, Any]:
@@ -35,7 +29,7 @@ def compose(verb: str, overrides: Sequence[str] = (), config_dir: Path | None = 
     """
     known = VERBS[verb]
     _check_config_dir(config_dir)
-    parsed = [_checked(_parse(text), verb, config_dir) for text in overrides]
+    parsed = [_checked(parse(text), verb, config_dir) for text in overrides]
     alone = _set_for_verb(verb, parsed, config_dir)
     config, chosen = _compose_with([*alone, *parsed], known, config_dir)  # what a user types comes last
     config.pop("verb", None)
@@ -109,20 +103,6 @@ def _check_config_dir(config_dir: Path | None) -> None:
         )
 
 
-def _parse(text: str) -> "Override":
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        override = OverridesParser.create().parse_override(text)
-    except HydraException as error:
-        cause = f"cannot read the override {text!r}: {_first_line(error)}"
-        raise ConfigError(cause, "write key=value, quoted where the value has spaces or commas") from error
-    if override.is_sweep_override():
-        raise ConfigError(f"{text} asks for several runs", f"give one value; run once for each of {text!r}")
-    return override
-
-
 def _checked(override: "Override", verb: str, config_dir: Path | None) -> "Override":
     """Return the override if its key is one the verb knows and its choice exists."""
     key, text = override.key_or_group, override.input_line
@@ -167,7 +147,7 @@ def _set_for_verb(verb: str, overrides: Sequence["Override"], config_dir: Path |
         if name not in VERBS:
             raise ConfigError(f"experiment {chosen[-1]} has an unknown verb {name!r}", suggest(str(name), VERBS))
     texts = [f"{key}={json.dumps(value)}" for key, value in _leaves(sections.get(verb) or {})]
-    return [_checked(_parse(text), verb, config_dir) for text in texts]
+    return [_checked(parse(text), verb, config_dir) for text in texts]
 
 
 def _leaves(node: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
@@ -183,28 +163,25 @@ def _compose_with(
     overrides: list["Override"], verb: Verb, config_dir: Path | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Compose with the user's overrides, the verb's own choices standing in where nobody chose."""
-    from hydra.errors import ConfigCompositionException
-
     groups = [_plain(override) for override in overrides if override.key_or_group in GROUPS]
     keys = [override for override in overrides if override.key_or_group not in GROUPS]
     groups += _verb_choices(groups, verb, config_dir)
     added = any(override.is_add() or override.is_force_add() for override in keys)
     if not added:
         try:
-            return _compose([*groups, *map(_plain, keys)], config_dir)
-        except ConfigError as error:
-            if not isinstance(error.__cause__, ConfigCompositionException):
-                raise
-    base, _ = _compose(groups, config_dir)
-    return _compose([*groups, *(_admitted(override, base) for override in keys)], config_dir)
+            return compose_files([*groups, *map(_plain, keys)], config_dir)
+        except MisfitError:
+            pass  # perhaps a key of a class that its yaml leaves out
+    base, _ = compose_files(groups, config_dir)
+    return compose_files([*groups, *(_admitted(override, base) for override in keys)], config_dir)
 
 
 def _verb_choices(groups: list[str], verb: Verb, config_dir: Path | None) -> list[str]:
     given = {text.lstrip("~").partition("=")[0] for text in groups}
     wanted = {group: choice for group, choice in verb.choices.items() if group not in given}
     if wanted and "experiment" in given:  # what an experiment chose stays
-        _, without = _compose([text for text in groups if not text.startswith("experiment=")], config_dir)
-        _, chosen = _compose(groups, config_dir)
+        _, without = compose_files([text for text in groups if not text.startswith("experiment=")], config_dir)
+        _, chosen = compose_files(groups, config_dir)
         wanted = {
             group: choice for group, choice in wanted.items() if chosen.get(group) == without.get(group)
         }
@@ -236,82 +213,6 @@ def _refuse_key(key: str, part: str, parent: Any) -> None:
     raise ConfigError(f"unknown key {key!r}", suggest(part, known))
 
 
-def _compose(overrides: Iterable[str], config_dir: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
-    """Call Hydra, once and alone; return the resolved config and the choice made in each group."""
-    import hydra
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    global _overlay
-    version = {"version_base": "1.3"} if hydra.__version__ < "1.4" else {}
-    with _lock:
-        _register_overlay()
-        _overlay = config_dir
-        GlobalHydra.instance().clear()
-        try:
-            with hydra.initialize_config_dir(str(conf_dir()), **version):
-                composed = hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
-            chosen = dict(composed.hydra.runtime.choices)
-            return _resolved(composed), chosen
-        except (HydraException, OmegaConfBaseException, YAMLError) as error:
-            raise ConfigError(_first_line(error), "see conf/ for the groups and their keys") from error
-        finally:
-            _overlay = None
-            GlobalHydra.instance().clear()
-
-
-def _register_overlay() -> None:
-    """Teach Hydra to look into the user's folder first; its own search path option cannot shadow a file."""
-    global _plugin_registered
-    if _plugin_registered:
-        return
-    from hydra.core.config_search_path import ConfigSearchPath
-    from hydra.core.plugins import Plugins
-    from hydra.plugins.search_path_plugin import SearchPathPlugin
-
-    class Overlay(SearchPathPlugin):
-        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-            if _overlay is not None:
-                search_path.prepend("userrep-config-dir", f"file://{_overlay.resolve()}")
-            if (own := own_dir()) is not None:
-                search_path.append("userrep-own", f"file://{own.resolve()}")
-
-    Plugins.instance().register(Overlay)
-    _plugin_registered = True
-
-
-def _resolved(composed: "DictConfig") -> dict[str, Any]:
-    from omegaconf import OmegaConf, open_dict
-
-    with open_dict(composed):
-        del composed["hydra"]
-    _refuse_unresolvable(OmegaConf.to_container(composed, resolve=False), "")
-    resolved = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
-
-
-_REFERENCE = re.compile(r"\$\{[A-Za-z_][\w.\-]*\}")
-
-
-def _refuse_unresolvable(value: Any, at: str) -> None:
-    """Allow `${a.b}` and nothing that computes: no environment, no clock, no functions; no `???`."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            _refuse_unresolvable(item, f"{at}.{key}" if at else str(key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            _refuse_unresolvable(item, f"{at}.{index}")
-    elif value == "???":
-        raise ConfigError(f"{at} is missing", f"give it: {at}=...")
-    elif isinstance(value, str) and "${" in _REFERENCE.sub("", value):
-        raise ConfigError(
-            f"{at} is {value!r}", "only references to other keys are allowed, such as ${model.width}"
-        )
-
-
 def _check_sections(config: Mapping[str, Any], verb: Verb) -> None:
     for name in config:
         if name not in ("seed", *GROUPS):
@@ -328,7 +229,3 @@ def _seed(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ConfigError(f"seed is {value!r}", "give a whole number of at least 0")
     return value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,124 @@
+"""Composition: overrides and yaml files become one plain config; Hydra is called here and nowhere else."""
+
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from userrep.errors import ConfigError
+from userrep.groups import conf_dir, own_dir
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+_lock = threading.Lock()  # Hydra keeps its state in globals
+_overlay: Path | None = None
+_plugin_registered = False
+
+
+class MisfitError(ConfigError):
+    """Hydra refuses to merge an override: most often it names a key that the yaml files leave out."""
+
+
+def parse(text: str) -> "Override":
+    """Read one override.
+
+    Raises ConfigError for one that cannot be read, or that asks for several runs.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        cause = f"cannot read the override {text!r}: {_first_line(error)}"
+        raise ConfigError(cause, "write key=value, quoted where the value has spaces or commas") from error
+    if override.is_sweep_override():
+        raise ConfigError(f"{text} asks for several runs", f"give one value; run once for each of {text!r}")
+    return override
+
+
+def compose_files(overrides: Iterable[str], config_dir: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
+    """Call Hydra, once and alone; return the resolved config and the choice made in each group.
+
+    Raises ConfigError, of the kind `MisfitError` for an override that does not fit the files.
+    """
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import ConfigCompositionException, HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    global _overlay
+    version = {"version_base": "1.3"} if hydra.__version__ < "1.4" else {}
+    with _lock:
+        _register_overlay()
+        _overlay = config_dir
+        GlobalHydra.instance().clear()
+        try:
+            with hydra.initialize_config_dir(str(conf_dir()), **version):
+                composed = hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
+            chosen = dict(composed.hydra.runtime.choices)
+            return _resolved(composed), chosen
+        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+            kind = MisfitError if isinstance(error, ConfigCompositionException) else ConfigError
+            raise kind(_first_line(error), "see conf/ for the groups and their keys") from error
+        finally:
+            _overlay = None
+            GlobalHydra.instance().clear()
+
+
+def _register_overlay() -> None:
+    """Teach Hydra to look into the user's folder first; its own search path option cannot shadow a file."""
+    global _plugin_registered
+    if _plugin_registered:
+        return
+    from hydra.core.config_search_path import ConfigSearchPath
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    class Overlay(SearchPathPlugin):
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            if _overlay is not None:
+                search_path.prepend("userrep-config-dir", f"file://{_overlay.resolve()}")
+            if (own := own_dir()) is not None:
+                search_path.append("userrep-own", f"file://{own.resolve()}")
+
+    Plugins.instance().register(Overlay)
+    _plugin_registered = True
+
+
+def _resolved(composed: "DictConfig") -> dict[str, Any]:
+    from omegaconf import OmegaConf, open_dict
+
+    with open_dict(composed):
+        del composed["hydra"]
+    _refuse_unresolvable(OmegaConf.to_container(composed, resolve=False), "")
+    resolved = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+_REFERENCE = re.compile(r"\$\{[A-Za-z_][\w.\-]*\}")
+
+
+def _refuse_unresolvable(value: Any, at: str) -> None:
+    """Allow `${a.b}` and nothing that computes: no environment, no clock, no functions; no `???`."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _refuse_unresolvable(item, f"{at}.{key}" if at else str(key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_unresolvable(item, f"{at}.{index}")
+    elif value == "???":
+        raise ConfigError(f"{at} is missing", f"give it: {at}=...")
+    elif isinstance(value, str) and "${" in _REFERENCE.sub("", value):
+        raise ConfigError(
+            f"{at} is {value!r}", "only references to other keys are allowed, such as ${model.width}"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
