@@ -1,7 +1,7 @@
 """All action: each state predicts items of the user's coming events, not only the next (PinnerFormer's dense loss)."""
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -10,8 +10,6 @@ from torch import Tensor
 from userrep.errors import ConfigError
 from userrep.models.encoder import Encoder
 from userrep.objectives.behaviour import Behaviour
-from userrep.objectives.item_loss import GBCE_T, item_loss
-from userrep.objectives.samplers import RHO
 from userrep.sequences.batches import Batch, Feed, Windows
 from userrep.sequences.vocab import PAD
 
@@ -56,27 +54,13 @@ class AllAction(Behaviour):
     window      events ahead that count; PinnerFormer has 28 days, and events need no times
     actions     items drawn for each position out of its window, with replacement
     positions   share of the positions that predict, drawn anew each time
-    loss        full, sampled, bpr, logistic or gbce, with `negatives` and so on: see `item_loss`
-    tied, bias  see `Behaviour`
+    The rest is in `Behaviour`.
     """
 
     needs_causal: ClassVar[bool | None] = True
 
-    def __init__(
-        self,
-        window: int = 50,
-        actions: int = 8,
-        positions: float = 1.0,
-        loss: str = "full",
-        tied: bool = True,
-        bias: bool = False,
-        negatives: int = 1024,
-        sampler: str = "frequency",
-        gbce_t: float = GBCE_T,
-        rho: float = RHO,
-        table_l2: float = 0.0,
-    ) -> None:
-        super().__init__(item_loss(loss, negatives, sampler, gbce_t=gbce_t, rho=rho, table_l2=table_l2), tied, bias)
+    def __init__(self, window: int = 50, actions: int = 8, positions: float = 1.0, **own: Any) -> None:
+        super().__init__(**own)
         if window < 1 or actions < 1:
             raise ConfigError(f"all_action has window {window}, actions {actions}", "give whole numbers of at least 1")
         if not 0 < positions <= 1:

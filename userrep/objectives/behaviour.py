@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from userrep.errors import ConfigError
 from userrep.evaluation.ranking import Csr
 from userrep.models.encoder import Encoder
 from userrep.models.stem import truncated_normal_
-from userrep.objectives.item_loss import ItemLoss
+from userrep.objectives.item_loss import GBCE_T, item_loss
 from userrep.objectives.ranking import Ranking
+from userrep.objectives.samplers import RHO
 from userrep.sequences.batches import Cases, Feed, Windows
 from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.seen import item_counts
@@ -19,15 +19,26 @@ from userrep.sequences.store import Prepared
 class Behaviour(Ranking):
     """Learn from training events, by any item loss; be judged by the next item, whatever is learned.
 
+    loss  full, sampled, bpr, logistic or gbce, with `negatives` and so on: see `item_loss`
     tied  score against the item table; else against an own table (V, D), as in the published code
     bias  an own bias for each item
     """
 
-    def __init__(self, item_loss: ItemLoss, tied: bool, bias: bool) -> None:
+    def __init__(
+        self,
+        loss: str = "full",
+        tied: bool = True,
+        bias: bool = False,
+        negatives: int = 1024,
+        sampler: str = "frequency",
+        gbce_t: float = GBCE_T,
+        rho: float = RHO,
+        table_l2: float = 0.0,
+    ) -> None:
         super().__init__()
-        if bias and not item_loss.takes_bias:
-            raise ConfigError("a sampled softmax cannot train an item bias", "set bias=false, or loss=full")
-        self.item_loss, self.tied, self.with_bias = item_loss, tied, bias
+        self.item_loss = item_loss(loss, negatives, sampler, gbce_t=gbce_t, rho=rho, table_l2=table_l2)
+        self.item_loss.check_bias(bias)
+        self.tied, self.with_bias = tied, bias
         self.table: nn.Parameter | None = None
         self.bias: nn.Parameter | None = None
 
@@ -86,8 +97,9 @@ class Behaviour(Ranking):
         return super().slice_values(data, protocol, cases) | {"popularity": popularity}
 
     def item_table(self, encoder: Encoder) -> Tensor:
-        """Return the output table `(V, D)`."""
-        return encoder.item_vectors() if self.table is None else self.table
+        """Return the output table `(V, D)`, without rows that the encoder was given for items of another domain."""
+        table = encoder.item_vectors() if self.table is None else self.table
+        return table if len(table) == encoder.vocab_size else table[: encoder.vocab_size]
 
 
 def count_events(items: np.ndarray, begins: np.ndarray, ends: np.ndarray, vocab_size: int) -> np.ndarray:

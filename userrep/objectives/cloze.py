@@ -1,6 +1,6 @@
 """Cloze: hidden events are told from all events around them (BERT4Rec; GRec)."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -9,8 +9,6 @@ from torch import Tensor
 from userrep.errors import ConfigError
 from userrep.models.encoder import Encoder
 from userrep.objectives.behaviour import Behaviour
-from userrep.objectives.item_loss import GBCE_T, item_loss
-from userrep.objectives.samplers import RHO
 from userrep.sequences.batches import Batch, Feed, Windows, gather
 from userrep.sequences.vocab import MASK, PAD, RESERVED
 
@@ -39,8 +37,7 @@ class Cloze(Behaviour):
     masked      share of these that become MASK
     random      share of these that become any item; what is left stays as it is
     last_share  share of the spans of which the last event alone is predicted, as when serving
-    loss        full, sampled, bpr, logistic or gbce, with `negatives` and so on: see `item_loss`
-    tied, bias  see `Behaviour`
+    The rest is in `Behaviour`.
     """
 
     needs_causal: ClassVar[bool | None] = False
@@ -51,16 +48,9 @@ class Cloze(Behaviour):
         masked: float = 0.8,
         random: float = 0.1,
         last_share: float = 0.1,
-        loss: str = "full",
-        tied: bool = True,
-        bias: bool = False,
-        negatives: int = 1024,
-        sampler: str = "frequency",
-        gbce_t: float = GBCE_T,
-        rho: float = RHO,
-        table_l2: float = 0.0,
+        **own: Any,
     ) -> None:
-        super().__init__(item_loss(loss, negatives, sampler, gbce_t=gbce_t, rho=rho, table_l2=table_l2), tied, bias)
+        super().__init__(**own)
         if not 0 < mask_share <= 1:
             raise ConfigError(f"mask_share is {mask_share}", "give a share in (0, 1]; BERT4Rec has 0.2 to 0.6")
         if not (masked >= 0 and random >= 0 and masked + random <= 1):

@@ -30,6 +30,11 @@ class ItemLoss:
         self.negatives, self.weigh, self.gbce_t, self.table_l2 = negatives, weigh, gbce_t, table_l2
         self.sampler: Sampler | None = None
 
+    def check_bias(self, wanted: bool) -> None:
+        """Raise ConfigError where a bias is wanted and cannot be trained."""
+        if wanted and not self.takes_bias:
+            raise ConfigError("a sampled softmax cannot train an item bias", "set bias=false, or loss=full")
+
     def prepare(self, counts: np.ndarray) -> None:
         """Learn where negatives come from: `counts (V,)` of the ranked items, in training only."""
         if self.draws:

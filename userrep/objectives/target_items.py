@@ -79,8 +79,7 @@ class TargetItems(Ranking):
         if not 0 < label_fraction <= 1:
             raise ConfigError(f"task.label_fraction is {label_fraction}", "give a fraction in (0, 1]")
         self.item_loss = item_loss(loss, negatives, sampler, gbce_t=gbce_t, rho=rho, table_l2=table_l2)
-        if bias and not self.item_loss.takes_bias:
-            raise ConfigError(f"loss {loss} cannot train an item bias", "set bias=false, or loss=full")
+        self.item_loss.check_bias(bias)
         self.which, self.min_history, self.min_rating, self.pairs = which, min_history, min_rating, pairs
         self.norm, self.dropout, self.with_bias = norm, Dropout(dropout), bias
         self.label_fraction, self.label_draw = label_fraction, label_draw
