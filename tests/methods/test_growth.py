@@ -38,7 +38,8 @@ def test_states_of_known_items_are_those_of_the_base(model: str, method: str) ->
     encoder, *_ = grown(model, method)
     items = tiny.histories()
     assert torch.equal(tiny.states(encoder, items), tiny.states(tiny.encoder(model), items))
-    assert encoder.vocab_size == len(encoder.item_vectors()) == tiny.data().merged("main", "target").vocab_size
+    assert len(encoder.item_vectors()) == tiny.data().merged("main", "target").vocab_size
+    assert encoder.vocab_size == tiny.data().sequences("main").vocab_size
 
 
 @every_model
@@ -69,3 +70,14 @@ def test_a_step_moves_the_rows_that_were_read_and_base_and_delta_give_all_back(
     again, head, *_ = grown(model, method)
     load_weights(tmp_path / "delta.safetensors", again, head, partial=True)
     assert torch.equal(tiny.users(again, batch.items), tiny.users(encoder, batch.items))
+
+
+def test_what_is_asked_within_the_source_domain_never_meets_the_items_that_were_added() -> None:
+    encoder, *_, table = grown("sasrec", "head")
+    data, task = tiny.data(), tiny.objective("task", "next_item")
+    task.setup(encoder, data, PROTOCOL)
+    feed = task.feed(data, PROTOCOL, np.ones(data.num_users, dtype=bool), tiny.STEPS, 64)
+    batch = feed.batch(feed.order(np.random.default_rng(0))[0])
+    task.loss(encoder, batch, torch.Generator()).backward()
+    assert table.fresh.weight.grad.eq(0).all()
+    assert tiny.encoder("sasrec").item_vectors().shape == task.output(encoder)[0].shape

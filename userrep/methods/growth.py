@@ -43,8 +43,8 @@ class GrownTable(nn.Module):
 def grow_for(encoder: Encoder, objective: Objective, data: Prepared, protocol: Protocol) -> GrownTable | None:
     """Give the encoder rows for the items that the histories of an objective hold beyond its vocabulary.
 
-    What is known keeps its ids and its vectors. Returns what was added; None where nothing is missing, as for a base
-    that was grown for the same items before.
+    What is known keeps its ids and its vectors, and `vocab_size` stays what the source domain has. Returns what was
+    added; None where nothing is missing, as for a base that was grown for the same items before.
 
     Raises UsageError for a base that was grown for others: their ids are taken.
     """
@@ -62,7 +62,6 @@ def grow_for(encoder: Encoder, objective: Objective, data: Prepared, protocol: P
         )
     grown = GrownTable(encoder.stem.table, extra, name)
     encoder.stem.table = grown
-    encoder.vocab_size += extra
     return grown
 
 
