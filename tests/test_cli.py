@@ -262,3 +262,14 @@ def test_zsh_and_fish_get_whole_words(workplace: Path) -> None:
 def test_no_verb_is_registered_twice() -> None:
     names = [command.name for command in app.registered_commands]
     assert sorted(names) == sorted(set(VERBS))
+
+
+def test_a_name_from_a_file_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b[31mred\x00\x9b"
+    console.note(name)
+    console.warn(name)
+    console.table("names", ["name"], [[name]])
+    console.show_error(DataError(name, name))
+    shown = "".join(capsys.readouterr())
+    assert shown.count("\ufffd[31mred\ufffd\ufffd") == 5
+    assert not set("\x1b\x00\x9b") & set(shown)

@@ -132,3 +132,8 @@ def test_a_digest_knows_values_but_not_key_order() -> None:
     assert digest({"a": 1, "b": [2, 3]}) == digest({"b": (2, 3), "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
     assert digest([1, 2]) != digest([2, 1])
+
+
+def test_an_empty_name_is_no_file() -> None:
+    with pytest.raises(DataError, match="Is a directory"), replacing(""):
+        pass

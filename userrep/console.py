@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -96,12 +97,12 @@ def flush() -> None:
 
 def note(text: str) -> None:
     """Print a line of information."""
-    _console(stderr=_reserved).print(text, soft_wrap=True)
+    _console(stderr=_reserved).print(_harmless(text), soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """Print a line on stderr that a user should read."""
-    _console(stderr=True).print(f"warning: {text}", style="yellow", soft_wrap=True)
+    _console(stderr=True).print(f"warning: {_harmless(text)}", style="yellow", soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], below: str = "") -> None:
@@ -137,7 +138,12 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else _harmless(str(value))
+
+
+def _harmless(text: str) -> str:
+    """Replace what would command a terminal: names and ids come from files of strangers."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text)
 
 
 def show_error(error: UserRepError) -> None:
@@ -151,7 +157,7 @@ def show_error(error: UserRepError) -> None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return _harmless(" ".join(text.split()))
 
 
 def emit_json(answer: Any) -> None:

@@ -66,6 +66,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
         DataError: the disk is full, read-only or not ours to write.
     """
     target = Path(path)
+    if not target.name:  # "" is the current folder
+        raise DataError(f"cannot write {target}: Is a directory", _REMEDIES[errno.EISDIR])
     temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.tmp{target.suffix}")
     with explaining_write_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)

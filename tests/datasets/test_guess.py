@@ -78,3 +78,8 @@ def test_a_label_has_two_classes_at_least_and_not_one_a_user() -> None:
     assert judged["land"] == "it has one class ('DE'): nothing to tell apart"
     assert judged["name"] == "it has 90 classes"
     assert judged["none"] == "it is empty"
+
+
+def test_one_column_cannot_be_two_things() -> None:
+    with pytest.raises(DataError, match="'a' is given as user and as item"):
+        guess("a", "b", user="a", item="a")

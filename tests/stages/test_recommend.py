@@ -189,3 +189,14 @@ def test_across_domains_the_items_of_the_target_are_ranked_without_those_met_the
     answer = userrep("recommend", "cold", "--events", "new.csv", "--topk", "50", "--json").answer
     assert {item for item, _ in listed(answer, "me")} == known - {"y0"}
     assert (answer["without_items"], answer["unknown_items"]) == (["you"], 0)
+
+
+def test_a_list_is_no_longer_than_all_items_whatever_is_asked(recommend: Any, prepared: Prepared) -> None:
+    Path("new.csv").write_text(f"user,item\nann,{prepared.sequences().item_ids[0]}\n", encoding="utf-8")
+    answer = recommend("--events", "new.csv", "--topk", str(10**30))
+    assert len(answer["recommendations"][0]["items"]) == answer["items"] - 1
+
+
+def test_a_broken_line_is_not_told_of_flags_of_another_verb(recommend: Any, workplace: Path) -> None:
+    Path("new.csv").write_text("user,item\nann\n", encoding="utf-8")
+    assert recommend("--events", "new.csv", code=3)["hint"] == "correct the file"

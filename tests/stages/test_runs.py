@@ -124,3 +124,17 @@ def test_five_hundred_runs_are_listed_within_two_seconds(userrep: Any, workplace
     began = time.process_time()
     assert len(listed(userrep("runs", "--json"))) == 500
     assert time.process_time() - began < 2.0
+
+
+def test_a_damaged_record_hides_no_other(userrep: Any, several: Path) -> None:
+    make(several, "worded", metrics={"accuracy": "high"})
+    make(several, "late", seconds="long")
+    (several / "folder" / "run.json").mkdir(parents=True)
+    assert listed(userrep("runs", "--sort", "metric", "--json")) == ["b", "a", "c", "d"]
+    assert userrep("show", "runs/worded").code == 3
+
+
+def test_a_metric_that_no_run_has_is_refused(userrep: Any, several: Path) -> None:
+    told = userrep("runs", "--metric", "acuracy", "--json")
+    assert told.code == 2
+    assert "'accuracy'" in told.error["hint"]

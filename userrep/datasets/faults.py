@@ -33,8 +33,8 @@ class Faults:
         empty = pl.DataFrame(schema={"line": pl.Int64, "fault": pl.String})
         return pl.concat([empty, *self.found]).unique("line", keep="first", maintain_order=True).sort("line")
 
-    def settle(self, frame: pl.DataFrame, *, skip: bool) -> pl.DataFrame:
-        """Return the rows of `frame` whose line has no fault.
+    def settle(self, frame: pl.DataFrame, *, skip: bool, flag: str = SKIP) -> pl.DataFrame:
+        """Return the rows of `frame` whose line has no fault; `flag` is what would leave the others out, if anything.
 
         Raises:
             DataError: a line has a fault and `skip` is off, or every other line has one.
@@ -44,7 +44,7 @@ class Faults:
             return frame
         kept = frame.join(lines, on="line", how="anti", maintain_order="left")
         if not skip:
-            raise DataError(self._told(lines), f"correct the file, or leave them out: {SKIP}")
+            raise DataError(self._told(lines), "correct the file" + (f", or leave them out: {flag}" if flag else ""))
         if len(kept) < len(lines):
             cause = f"{len(lines):,} of {len(kept) + len(lines):,} {self.unit}s of {self.path} are broken, as"
             hint = "is another column or separator meant? they are too many to leave out"

@@ -61,7 +61,7 @@ def guess_columns(rows: pl.DataFrame, given: Mapping[str, str | None], path: obj
         if wanted is not None and wanted.lower() != NONE and wanted not in columns:
             raise DataError(f"{path} has no column {wanted!r}; it has {', '.join(columns)}", suggest(wanted, columns))
         if wanted is not None:
-            found[role] = wanted if wanted in columns else None
+            found[role] = _unshared(role, wanted, found, path) if wanted in columns else None
     for role, names in NAMES.items():
         if role not in found:
             free = [column for column in columns if column not in found.values()]
@@ -74,6 +74,14 @@ def guess_columns(rows: pl.DataFrame, given: Mapping[str, str | None], path: obj
                 f"name them: {flags}; if the first line is no header: 'dataset.columns=[user,item,time]'",
             )
     return {role: found[role] for role in NAMES}
+
+
+def _unshared(role: str, wanted: str, found: Mapping[str, str | None], path: object) -> str:
+    for other, column in found.items():
+        if column == wanted:
+            cause = f"{path}: {wanted!r} is given as {other} and as {role}"
+            raise DataError(cause, "name a column of its own for each")
+    return wanted
 
 
 def _first(columns: Sequence[str], names: Sequence[str]) -> str | None:

@@ -15,6 +15,8 @@ AGAIN = "it may be half a download: get it again"
 def is_parquet(path: Path) -> bool:
     """Say whether a file is a parquet file, by its first bytes; raise DataError where it cannot be read."""
     if not path.is_file():
+        if path.exists() and not path.is_dir():
+            raise DataError(f"{path} is a pipe or a device", "write it to a file first: a table is read twice")
         raise DataError(f"there is no file {path}", "check the path: it is taken from the current folder")
     try:
         with open(path, "rb") as file:

@@ -135,7 +135,7 @@ def open_run(path: Path | str) -> Run:
             f"{folder} {what}", f"name a folder with a {RECORD} in it, such as those below runs/"
         )
     record = read_json(folder / RECORD)
-    if not isinstance(record, dict) or "verb" not in record or "config_hash" not in record:
+    if not _is_record(record):
         raise DataError(f"{folder / RECORD} is no record of a run", "make the run again with --fresh")
     if record.get("format", 0) > FORMAT:
         raise DataError(
@@ -144,13 +144,23 @@ def open_run(path: Path | str) -> Run:
     return Run(folder, record)
 
 
+def _is_record(record: Any) -> bool:
+    """Say whether a record has what every reader takes for granted."""
+    if not isinstance(record, dict) or "verb" not in record or "config_hash" not in record:
+        return False
+    metrics = record.get("metrics") or {}
+    if not isinstance(metrics, dict):
+        return False
+    return all(value is None or isinstance(value, (int, float)) for value in (record.get("seconds"), *metrics.values()))
+
+
 def list_runs(runs_dir: Path) -> list[Run]:
     """Return the runs below `runs_dir`, oldest first; damaged ones are left out."""
     found = []
     for record in runs_dir.glob(f"**/{RECORD}"):
         try:
             found.append(open_run(record.parent))
-        except DataError:
+        except (DataError, UsageError):  # UsageError: a folder has the name of a record
             continue
     return sorted(found, key=lambda run: str(run.record.get("created")))
 

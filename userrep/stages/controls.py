@@ -88,7 +88,8 @@ def hold(made: Run, controls: Sequence[Control], make: Make, request: Request) -
             raise
         except (UserRepError, RuntimeError, MemoryError) as error:  # torch is out of memory by a RuntimeError
             failed[control.name] = _told(error)
-            console.warn(f"control {control.name} failed: {failed[control.name]['message']}")
+            told = "; try: ".join(filter(None, (failed[control.name]["message"], failed[control.name]["hint"])))
+            console.warn(f"control {control.name} failed: {told}")
     answer = {"split": SPLIT, "failed": failed}
     if len(runs) == 1:
         return answer | {"users": 0, "reference": None, "gain": None, "arms": []}

@@ -20,6 +20,7 @@ from userrep.stages.request import Request
 FOLDER = "conf"  # below the data folder, laid out like the program's own
 PATTERN = "gender"  # the task whose other keys a task of an own label takes over
 WORDS = ("null", "true", "false", "nan", "inf")  # overrides take them for values
+EXAMPLE = 40  # letters of a value that is shown
 FLAGS = ("from_file", "name", "users_file", "items_file", "skip_bad", "label", *(f"{role}_col" for role in NAMES))
 
 
@@ -106,7 +107,7 @@ def _name(given: str | None, path: Path) -> str:
 def _show_columns(path: Path, node: Mapping[str, Any], columns: Mapping[str, str | None], seen: Glance) -> None:
     rows = []
     for role, column in columns.items():
-        example = seen.rows[column].drop_nulls().head(1).to_list() if column else []
+        example = seen.rows[column].drop_nulls().head(1).str.head(EXAMPLE).to_list() if column else []
         missing = {"time": "none: the order of the rows counts", "domain": "none: one domain"}.get(role, "none")
         note = f" ({node['time_unit']})" if role == "time" and column else ""
         rows.append((role, f"{column}{note}" if column else missing, *(example or ["-"])))

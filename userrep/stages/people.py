@@ -134,4 +134,4 @@ def _rows(path: Path, columns: Sequence[str]) -> pl.DataFrame:
     frame, faults = read_rows(path, columns)
     for column in columns:
         faults.add(frame, pl.col(column).is_null(), pl.lit(f"there is no {column}"))
-    return faults.settle(frame, skip=False)
+    return faults.settle(frame, skip=False, flag="")

@@ -60,7 +60,8 @@ def run(request: Request) -> dict[str, Any]:
         people = known_people(Path(users), data, inputs, targets)
     else:
         people = new_people(Path(events), inputs, targets)
-    lists = _lists(encoder, objective, people, k, targets.vocab_size, protocol.history)
+    most = min(k, targets.vocab_size - RESERVED)  # a list holds no more than all items, whatever was asked
+    lists = _lists(encoder, objective, people, most, targets.vocab_size, protocol.history)
     _tell(people, targets)
     if out is None:
         _show(people, lists, targets)

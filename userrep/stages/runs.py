@@ -25,12 +25,15 @@ def run(request: Request) -> dict[str, Any]:
     """List the runs below `extra["folder"]` that fit `extra["filters"]`, sorted by `extra["sort"]`.
 
     Raises:
-        UsageError: there is no such folder, or no run has such a value of a filter.
+        UsageError: there is no such folder, or no run has such a metric or value of a filter.
     """
     folder, asked = Path(request.extra["folder"]), request.extra.get("metric")
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}", "name the folder that holds your runs")
     rows = [describe(found, asked) for found in list_runs(folder)]
+    if asked and rows and all(row["metric"] is None for row in rows):
+        known = {name for found in list_runs(folder) for name in found.record.get("metrics") or {}}
+        raise UsageError(f"no run has metric {asked!r}", suggest(asked, known))
     filters = {key: value for key, value in request.extra["filters"].items() if value is not None}
     kept = [row for row in rows if all(row[key] == value for key, value in filters.items())]
     if rows and not kept:
