@@ -1,1 +1,1 @@
-"""One verb of the command line a file: each composes its config, does the work, returns its answer."""
+"""One verb of the command line a file, and beside them what several verbs share; nothing below knows of a config."""

@@ -8,13 +8,14 @@ from userrep.errors import UsageError, suggest
 from userrep.evaluation.significance import Paired, compare, margin_of, pair
 from userrep.files import replacing
 from userrep.run import Run, open_run
+from userrep.stages.across_tasks import show_tasks
 from userrep.stages.agreement import one_protocol
 from userrep.stages.arms import Arm, group, name_of
 from userrep.stages.headline import HEADLINES
 from userrep.stages.latex import task_latex, tasks_latex
 from userrep.stages.request import Request
+from userrep.stages.table import Table
 from userrep.stages.task_table import EFFORT, judged, show_task
-from userrep.stages.tasks_table import Table, show_tasks
 
 VERB = "compare"
 

@@ -1,8 +1,8 @@
 """A comparison as a LaTeX table for booktabs, every name escaped."""
 
 from userrep.evaluation.significance import Comparison
+from userrep.stages.table import Table, arm_names, detectable, place_of, sign, span
 from userrep.stages.task_table import EFFORT, interval_text, judged, whole
-from userrep.stages.tasks_table import Table, arm_names, detectable, place_of, sign, span
 
 ESCAPED = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",

@@ -6,7 +6,7 @@ from userrep import console
 from userrep.console import Figure
 from userrep.evaluation.intervals import Interval
 from userrep.evaluation.significance import Comparison, verdict
-from userrep.stages.tasks_table import Table, detectable, span
+from userrep.stages.table import Table, detectable, span
 
 EFFORT = {"trainable": "trainable", "delta_bytes": "bytes", "updates": "updates", "seconds": "seconds"}
 WIDE = 100  # columns in which the values' own intervals fit too
