@@ -38,7 +38,9 @@ PRETRAIN = (
 COMMON = ("trainer.patience=0", "trainer.batch_size=64", "task.norm=batch", "task.bias=true")
 EPOCHS = {"cold_first": 10, "cold_k": 3}  # updates: some 500 and 1,600; the best epoch by validation is kept
 LONGER = {"head": 3, "scratch": 2}  # times as many epochs
-RATES = (0.001, 0.003)
+RATES = {"cold_first": (0.0003, 0.001), "cold_k": (0.001, 0.003)}
+# 3,100 training users are too few to learn from a random table which items are popular: all arms start from that.
+START = {"cold_first": ("task.start=shares",), "cold_k": ()}
 
 
 def main() -> int:
@@ -74,12 +76,13 @@ def base(direction: str, model: str, options: argparse.Namespace) -> Cell:
 
 def settings(arm: str, task: str) -> list[tuple[str, ...]]:
     """Return an arm's four trials."""
-    epochs = f"trainer.epochs={EPOCHS[TRIED_AS.get(task, task)] * LONGER.get(arm, 1)}"
+    tried = TRIED_AS.get(task, task)
+    epochs = f"trainer.epochs={EPOCHS[tried] * LONGER.get(arm, 1)}"
     if arm in ("full", "scratch"):
         kept = [f"trainer.table_weight_decay={decay}" for decay in (0.0, 0.3)]
     else:
         kept = [f"method.table_rank={rank}" for rank in (0, 8)]
-    return [(f"trainer.lr={rate}", own, epochs) for own, rate in product(kept, RATES)]
+    return [(f"trainer.lr={rate}", own, epochs) for own, rate in product(kept, RATES[tried])]
 
 
 def trials(arm: str, direction: str, task: str, model: str, options: argparse.Namespace) -> list[Cell]:
@@ -108,7 +111,8 @@ def transfer_command(
 ) -> tuple[str, ...]:
     """Return the command of an arm; overrides of what all arms share stand in for it."""
     start = ("transfer", "--method", arm, "--from", str(base(direction, model, options).path))
-    return (*start, *TASKS[task], *_protocol(direction, fold, options), *made.last_of_each((*COMMON, *overrides)))
+    own = made.last_of_each((*COMMON, *START[TRIED_AS.get(task, task)], *overrides))
+    return (*start, *TASKS[task], *_protocol(direction, fold, options), *own)
 
 
 def baseline(arm: str, direction: str, task: str, fold: int, options: argparse.Namespace) -> Cell:

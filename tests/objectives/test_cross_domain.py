@@ -10,6 +10,7 @@ import tiny
 import torch
 
 from tests.sequences.listed import Event, prepared_from, user_of
+from userrep.baselines.popularity import Popularity
 from userrep.build import build
 from userrep.datasets.synthetic import Synthetic
 from userrep.errors import ConfigError, DataError
@@ -351,3 +352,11 @@ def test_settings_that_cannot_work_are_refused_with_a_way_out(settings: dict[str
         CrossDomain(**settings)
     assert part in caught.value.message
     assert caught.value.hint
+
+
+def test_a_head_that_starts_at_the_shares_is_the_popularity_baseline(two: Prepared) -> None:
+    encoder, task = ready(two, bias=True, start="shares")
+    found = task.eval().evaluate(encoder.eval(), two, PROTOCOL, "test").table()["rank"]
+    assert found.tolist() == Popularity().fit_predict(two, PROTOCOL, CrossDomain()).table()["rank"].tolist()
+    with pytest.raises(ConfigError, match="there is none"):
+        CrossDomain(start="shares")

@@ -13,7 +13,7 @@ from userrep.evaluation.ranking import Csr
 from userrep.models.dropout import Dropout
 from userrep.models.encoder import Encoder
 from userrep.models.stem import truncated_normal_
-from userrep.objectives.classify import NORMS, encode_users, nested_sample
+from userrep.objectives.classify import NORMS, STARTS, encode_users, nested_sample
 from userrep.objectives.item_loss import GBCE_T, item_loss
 from userrep.objectives.objective import ROLES
 from userrep.objectives.ranking import Ranking
@@ -44,6 +44,8 @@ class TargetItems(Ranking):
     min_history     events that a history must have; targets with fewer are left out, counted and told
     min_rating      only events of this rating or more are targets
     norm, dropout   on the user vector, as in `classify`
+    start           what the untrained head ranks by: uniform, a random table; shares, how often each item is a training
+                    target: its bias starts there and its table at zero
     loss, ...       the item loss, its negatives drawn by the training targets' counts
     pairs           the published split: every (user, target) falls to train, valid or test, 80/5/15, so that one user
                     may train and test; only for comparison with papers that do so
@@ -70,9 +72,13 @@ class TargetItems(Ranking):
         pairs: bool = False,
         label_fraction: float = 1.0,
         label_draw: int = 0,
+        start: str = "uniform",
     ) -> None:
         super().__init__()
         _choose("which", which, WHICH)
+        _choose("start", start, tuple(STARTS))
+        if start == "shares" and not bias:
+            raise ConfigError("task.start=shares is a start of the item bias, and there is none", "set task.bias=true")
         _choose("norm", norm, tuple(NORMS))
         if min_history < 1:
             raise ConfigError(f"task.min_history is {min_history}", "give a number of events of at least 1")
@@ -82,7 +88,7 @@ class TargetItems(Ranking):
         self.item_loss.check_bias(bias)
         self.which, self.min_history, self.min_rating, self.pairs = which, min_history, min_rating, pairs
         self.norm, self.dropout, self.with_bias = norm, Dropout(dropout), bias
-        self.label_fraction, self.label_draw = label_fraction, label_draw
+        self.label_fraction, self.label_draw, self.start = label_fraction, label_draw, start
         self.table: nn.Parameter | None = None
         self.bias: nn.Parameter | None = None
         self.standardise: nn.Module = nn.Identity()
@@ -110,7 +116,11 @@ class TargetItems(Ranking):
     def setup(self, encoder: Encoder, data: Prepared, protocol: Protocol) -> None:
         size = self.targets(data, protocol).vocab_size
         self.table = nn.Parameter(truncated_normal_(torch.empty(size, encoder.user_width)))
-        self.bias = nn.Parameter(torch.zeros(size)) if self.with_bias else None
+        self.bias = None
+        if self.with_bias:
+            counts = torch.from_numpy(self.target_counts(data, protocol))
+            self.bias = nn.Parameter(STARTS[self.start](counts).float())
+            self.table.data *= self.start == "uniform"  # what the bias knows is the start, and no noise
         self.standardise = NORMS[self.norm](encoder.user_width, encoder.width)
 
     def cases(self, data: Prepared, protocol: Protocol, role: str) -> TargetCases:
