@@ -123,7 +123,7 @@ def evaluate(
     return Ask(extra={"runs": runs, "split": split.value, "export": export})
 
 
-@_verb("baseline", *COMPOSING, *MAKING, "dataset", "task", "device")
+@_verb("baseline", *COMPOSING, *MAKING, "dataset", "task", "base", "device")
 def baseline(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The baseline.", autocompletion=choices_of("baseline"))

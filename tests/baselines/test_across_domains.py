@@ -103,7 +103,7 @@ def test_ridge_is_the_closed_form_whichever_side_is_solved(
     read, known = buys.inputs(two_domains, PROTOCOL), lessons(two_domains, buys)[:users]
     size = buys.targets(two_domains, PROTOCOL).vocab_size
     before, answers = ragged([one for one, _ in known]), ragged([other for _, other in known])
-    thin = Ridge([weights]).features({"weights": weights, "decay": 0.7}, two_domains, PROTOCOL, buys, before)
+    thin = Ridge([weights]).features({"weights": weights, "decay": 0.7}, two_domains, PROTOCOL, buys, before, 0)
     features = (lambda events: thin(events).toarray()) if dense else thin
     system = System.of(features, features(before), recent_bags(answers, size))
     assert (len(known) < read.vocab_size) == (users == 10)

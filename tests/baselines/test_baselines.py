@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from userrep.baselines.baseline import Baseline
+from userrep.baselines.from_base import FromBase
 from userrep.baselines.markov import Markov
 from userrep.build import build
 from userrep.errors import UsageError
 from userrep.files import read_yaml
 from userrep.groups import choices, conf_dir
+from userrep.models.nextitnet import NextItNet
 from userrep.objectives.objective import Objective
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.seen import item_counts, training_events
@@ -26,13 +29,22 @@ TASKS = {"classification": "gender", "ranking": "next_item"}
 OTHER = {"classification": "next_item", "ranking": "gender"}
 SMALL: dict[str, Any] = {"width": 8, "dilations": [1], "rank": 4}
 NAMES = choices("baseline")
-ACROSS = ("ridge", "ridge_recent")  # not for the next item
+ACROSS = ("ridge", "ridge_recent", "mean_items_ridge", "probe_encoder_ridge")  # not for the next item
 ONE_DOMAIN = [name for name in NAMES if name not in ACROSS]
 
 
 def baseline(name: str, **changes: Any) -> Baseline:
     node = read_yaml(conf_dir() / "baseline" / f"{name}.yaml")
     made: Baseline = build({key: SMALL.get(key, value) for key, value in node.items()} | changes)
+    return made
+
+
+def ready(name: str, data: Prepared, **changes: Any) -> Baseline:
+    """Build a baseline; one that reads a base gets a small encoder."""
+    made = baseline(name, **changes)
+    if isinstance(made, FromBase):
+        torch.manual_seed(0)
+        made.start_from(NextItNet(data.sequences().vocab_size, 8, [1, 2], 3, 0.0, True))
     return made
 
 
@@ -54,7 +66,7 @@ def stage(request: pytest.FixtureRequest) -> Callable[[str], tuple[Prepared, Obj
 
 
 def fitted(name: str, data: Prepared, role: str = "test", seed: int = 0, **changes: Any) -> tuple[Baseline, Any]:
-    made = baseline(name, **changes)
+    made = ready(name, data, **changes)
     return made, made.fit_predict(data, PROTOCOL, task(TASKS[made.kind]), role, seed)
 
 
@@ -81,7 +93,8 @@ def tampered(prepared: Prepared, tmp_path: Path) -> Prepared:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_baseline_predicts_every_case_repeats_and_takes_the_best_on_validation(name: str, stage: Any) -> None:
-    (data, aim), made, again = stage(name), baseline(name), baseline(name)
+    data, aim = stage(name)
+    made, again = ready(name, data), ready(name, data)
     result: Any = made.fit_predict(data, PROTOCOL, aim, "test", seed=3)
     cases = aim.cases(data, PROTOCOL, "test")
     assert result.users.tolist() == cases.rows.tolist()
@@ -147,6 +160,17 @@ def test_a_baseline_for_another_kind_of_task_is_refused(name: str, prepared: Pre
     made = baseline(name)
     with pytest.raises(UsageError, match="is a baseline for"):
         made.fit_predict(prepared, PROTOCOL, task(OTHER[made.kind]))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if baseline(name).needs_base])
+def test_without_a_base_the_remedy_is_to_name_one(name: str, stage: Any) -> None:
+    with pytest.raises(UsageError, match="reads a pre-trained encoder") as caught:
+        baseline(name).fit_predict(*_in_order(stage(name)))
+    assert "--from" in caught.value.hint
+
+
+def _in_order(staged: tuple[Prepared, Objective]) -> tuple[Prepared, Protocol, Objective]:
+    return staged[0], PROTOCOL, staged[1]
 
 
 @pytest.mark.parametrize("name", ["bag_lr", "svd_lr"])

@@ -25,13 +25,14 @@ class Trial:
 
 
 class Baseline(Component, ABC):
-    """A predictor without pre-training.
+    """A simple predictor.
 
     After `fit_predict`, `trials` holds what was tried, `chosen` the trial that was best on validation and `validated`
     its result there.
     """
 
     kind: ClassVar[str]
+    needs_base: ClassVar[bool] = False  # whether it reads a pre-trained encoder, see `FromBase`
 
     def __init__(self) -> None:
         self.trials: list[Trial] = []

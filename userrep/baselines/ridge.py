@@ -44,7 +44,9 @@ class RidgeRanker(Ranker):
         self.kinds, self.strengths = list(kinds), list(strengths)
 
     @abstractmethod
-    def features(self, kind: Settings, data: Prepared, protocol: Protocol, task: Ranking, learned: Csr) -> Features:
+    def features(
+        self, kind: Settings, data: Prepared, protocol: Protocol, task: Ranking, learned: Csr, seed: int
+    ) -> Features:
         """Return the function that makes the features of a kind; `learned` are the histories of training."""
 
     def candidates(self) -> list[Settings]:
@@ -60,7 +62,7 @@ class RidgeRanker(Ranker):
         def score(settings: Settings, cases: Cases) -> Scorer:
             kind = {key: value for key, value in settings.items() if key != "strength"}
             if str(kind) not in made:
-                features = self.features(kind, data, protocol, task, before)
+                features = self.features(kind, data, protocol, task, before, seed)
                 made[str(kind)] = System.of(features, features(before), chosen)
             return RidgeScorer(made[str(kind)], settings["strength"], read_before(sequences, cases))
 
@@ -86,7 +88,9 @@ class Ridge(RidgeRanker):
         kinds = [{"weights": name, "decay": decay} for name, decay in product(weights, decays)]
         super().__init__(kinds, strengths)
 
-    def features(self, kind: Settings, data: Prepared, protocol: Protocol, task: Ranking, learned: Csr) -> Features:
+    def features(
+        self, kind: Settings, data: Prepared, protocol: Protocol, task: Ranking, learned: Csr, seed: int
+    ) -> Features:
         size, history = task.inputs(data, protocol).vocab_size, protocol.history
         weigh = WEIGHTS[kind["weights"]](recent_bags(learned, size, 1.0, history))
         return lambda events: weigh(recent_bags(events, size, kind["decay"], history))

@@ -37,6 +37,23 @@ def own_overrides(request: Request, base: Run, groups: tuple[str, ...]) -> list[
     return kept
 
 
+def protocol_of(base: Run, request: Request) -> list[str]:
+    """Return the overrides for the fold that the base held out and the domain that it reads, where none was given."""
+    held = {key: base.config["protocol"].get(key) for key in ("fold", "source")}  # an older run has no source
+    missing = [key for key, value in held.items() if value is not None and given(request, f"protocol.{key}") is None]
+    return [f"protocol.{key}={held[key]}" for key in missing]
+
+
+def check_source(base: Run, protocol: Mapping[str, Any]) -> None:
+    """Raise UsageError for a child that is to read another domain than its base."""
+    held = base.config["protocol"].get("source")
+    if protocol["source"] != held:
+        raise UsageError(
+            f"protocol.source={protocol['source']}, but base {base.path} reads {held or 'the main domain'}",
+            "leave protocol.source out, or start from another base",
+        )
+
+
 def origins(config: Mapping[str, Any], request: Request, base: Run, groups: tuple[str, ...]) -> dict[str, str]:
     """Return a child's origins: the files of `groups`, and what was set without being typed, come from the base."""
     typed = {text.partition("=")[0].lstrip("+~") for text in request.overrides}

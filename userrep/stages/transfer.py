@@ -9,7 +9,6 @@ import numpy as np
 from userrep import console
 from userrep.build import build
 from userrep.config import compose
-from userrep.errors import UsageError
 from userrep.methods.growth import grow_for, with_growth
 from userrep.methods.method import Method, Phase
 from userrep.methods.surgery import matching
@@ -17,7 +16,7 @@ from userrep.models.encoder import Encoder
 from userrep.run import Run, default_path, newest_run, open_run, writing
 from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.controls import hold, plan
-from userrep.stages.inherit import given, origins, own_overrides
+from userrep.stages.inherit import check_source, given, origins, own_overrides, protocol_of
 from userrep.stages.request import Request
 from userrep.stages.restore import base_encoder, check_data, check_trained, uses_base
 from userrep.stages.resume import resumed
@@ -90,26 +89,13 @@ def compose_from(base: Run, request: Request) -> dict[str, Any]:
     overrides = own_overrides(request, base, ("dataset", "model"))
     if given(request, "task") is None:
         overrides.insert(0, f"task={base.config['dataset']['tasks'][0]}")
-    if given(request, "protocol.fold") is None:
-        overrides.append(f"protocol.fold={base.config['protocol']['fold']}")
-    source = base.config["protocol"].get("source")  # an older run has none
-    if source is not None and given(request, "protocol.source") is None:
-        overrides.append(f"protocol.source={source}")
-    config = compose(VERB, overrides, request.config_dir)
-    _check_source(base, config["protocol"]["source"], source)
+    config = compose(VERB, [*overrides, *protocol_of(base, request)], request.config_dir)
+    check_source(base, config["protocol"])
     inherited = {group: base.config[group] for group in ("dataset", "model")}
     made = {group: base.config["choices"][group] for group in ("dataset", "model")}
     check_serves(config, VERB, base, request)
     told = {"choices": config["choices"] | made, "origins": origins(config, request, base, tuple(inherited))}
     return config | inherited | told
-
-
-def _check_source(base: Run, asked: str | None, held: str | None) -> None:
-    if asked != held:
-        raise UsageError(
-            f"protocol.source={asked}, but base {base.path} reads {held or 'the main domain'}",
-            "leave protocol.source out, or start from another base",
-        )
 
 
 def _job(

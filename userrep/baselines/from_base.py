@@ -1,0 +1,93 @@
+"""From a base: baselines that read what a pre-trained encoder knows and change nothing of it."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from userrep.baselines.bag import standardiser
+from userrep.baselines.baseline import Baseline
+from userrep.errors import UsageError
+from userrep.evaluation.ranking import Csr, encode_in_tiles
+from userrep.methods.surgery import set_readout
+from userrep.models.encoder import Encoder
+from userrep.objectives.objective import Objective
+from userrep.sequences.batches import gather
+from userrep.sequences.protocol import Protocol, seen_users
+from userrep.sequences.store import Prepared
+
+Vectors = Callable[[Csr], np.ndarray]  # histories in rows to (N, F) fp64
+
+
+class FromBase(Baseline):
+    """A baseline on the encoder of a run, which `start_from` gives it."""
+
+    needs_base: ClassVar[bool] = True
+    encoder: Encoder | None = None
+
+    def start_from(self, encoder: Encoder) -> None:
+        """Read this encoder, which will be left as it is but for its readout."""
+        self.encoder = encoder.eval()
+
+    def base(self) -> Encoder:
+        """Return the encoder; UsageError where there is none."""
+        if self.encoder is None:
+            raise UsageError(f"{type(self).__name__} reads a pre-trained encoder", "name its run with --from RUN")
+        return self.encoder
+
+    def base_for(self, task: Objective, data: Prepared, protocol: Protocol) -> Encoder:
+        """Return the encoder; UsageError where the histories of the task hold items that it does not know."""
+        if task.extra_items(data, protocol):
+            raise UsageError(
+                f"the base has no vectors for the target items in the histories of {task.task_name}",
+                "set task.history=source",
+            )
+        return self.base()
+
+
+def seen_histories(data: Prepared, protocol: Protocol) -> Csr:
+    """Return the events of each user whose behaviour may be learned from."""
+    rows, sequences = np.flatnonzero(seen_users(data, protocol)), data.sequences(protocol.source)
+    return Csr(sequences.items, sequences.offsets[rows], sequences.offsets[rows + 1])
+
+
+def mean_vectors(encoder: Encoder, history: int) -> Vectors:
+    """Return the function that averages the item vectors of each row's newest `history` events."""
+    table = encoder.item_vectors().detach().double().numpy()  # (V, D)
+
+    def average(events: Csr) -> np.ndarray:
+        starts = np.maximum(events.starts, events.ends - history)
+        lengths = events.ends - starts
+        owner, items = Csr(events.items, starts, events.ends).pairs(np.arange(len(lengths)))
+        shares = 1 / lengths[owner]
+        return sparse.coo_matrix((shares, (owner, items)), (len(lengths), len(table))).tocsr() @ table
+
+    return average
+
+
+def user_vectors(encoder: Encoder, protocol: Protocol, seed: int) -> Vectors:
+    """Return the function that encodes each row's history and reads the user vector as the protocol says.
+
+    A part of the readout that would have to be trained, such as a token, is drawn from the seed.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        set_readout(encoder, protocol.readout)
+
+    def encode(events: Csr) -> np.ndarray:
+        def tile(start: int, stop: int) -> torch.Tensor:
+            items = gather(events.items, events.starts[start:stop], events.ends[start:stop], protocol.history)
+            return encoder.user(torch.from_numpy(items))
+
+        with torch.inference_mode():
+            return encode_in_tiles(tile, len(events.ends)).double().numpy()  # (N, P * D)
+
+    return encode
+
+
+def standardised(vectors: Vectors, learned: Csr) -> Vectors:
+    """Give each channel mean 0 and deviation 1 over the histories of `learned`."""
+    standardise = standardiser(vectors(learned))
+    return lambda events: standardise(vectors(events))
