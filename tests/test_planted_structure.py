@@ -5,8 +5,8 @@ finished before; the size of the data was chosen on seed 10, since with 400 item
 Each arm's settings are the best of six by accuracy on seeds 10 to 12, the margins were fixed before the five seeds
 here. Accuracy, mean of five seeds with 95 % t-intervals: PeterRec 0.923, full 0.918 (0.920 with other settings, also
 run), scratch 0.851; full less scratch 0.068 +- 0.024, PeterRec less full 0.005 +- 0.010. What does not hold: with all
-labels scratch is as good as any (0.975; full 0.971, PeterRec 0.967, a head alone 0.925), and gender, which shows only in
-the order of items, scratch learns from labels and this base does not know.
+labels scratch is as good as any (0.975; full 0.971, PeterRec 0.967, a head alone 0.925), and gender, shown only by
+the order of items, is what scratch learns from labels and this base does not know.
 """
 
 from typing import Any
