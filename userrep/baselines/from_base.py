@@ -1,19 +1,25 @@
 """From a base: baselines that read what a pre-trained encoder knows and change nothing of it."""
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
 import torch
 from scipy import sparse
 
+from userrep.baselines import probe, ridge
 from userrep.baselines.bag import standardiser
-from userrep.baselines.baseline import Baseline
+from userrep.baselines.baseline import Baseline, Settings
+from userrep.baselines.probe import Probe
+from userrep.baselines.ranker import read_before
+from userrep.baselines.ridge import RidgeRanker
 from userrep.errors import UsageError
 from userrep.evaluation.ranking import Csr, encode_in_tiles
 from userrep.methods.surgery import set_readout
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import Objective
+from userrep.objectives.ranking import Ranking
 from userrep.sequences.batches import gather
 from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.store import Prepared
@@ -22,14 +28,19 @@ Vectors = Callable[[Csr], np.ndarray]  # histories in rows to (N, F) fp64
 
 
 class FromBase(Baseline):
-    """A baseline on the encoder of a run, which `start_from` gives it."""
+    """A baseline on the encoder of a run, which `start_from` gives it; `reads` names what it takes from it."""
 
     needs_base: ClassVar[bool] = True
+    reads: ClassVar[str]
     encoder: Encoder | None = None
 
     def start_from(self, encoder: Encoder) -> None:
         """Read this encoder, which will be left as it is but for its readout."""
         self.encoder = encoder.eval()
+
+    @abstractmethod
+    def vectors(self, encoder: Encoder, protocol: Protocol, seed: int) -> Vectors:
+        """Return the function that reads a vector from each history."""
 
     def base(self) -> Encoder:
         """Return the encoder; UsageError where there is none."""
@@ -45,6 +56,30 @@ class FromBase(Baseline):
                 "set task.history=source",
             )
         return self.base()
+
+
+class ProbeOnBase(FromBase, Probe):
+    """Logistic regression on what a base reads from a user's history."""
+
+    def __init__(self, strengths: Sequence[float] = probe.STRENGTHS) -> None:
+        super().__init__((self.reads,), strengths)
+
+    def features(self, kind: str, data: Prepared, protocol: Protocol, seed: int) -> probe.Features:
+        sequences, vectors = data.sequences(protocol.source), self.vectors(self.base(), protocol, seed)
+        standard = standardised(vectors, seen_histories(data, protocol))
+        return lambda cases: standard(read_before(sequences, cases))
+
+
+class RidgeOnBase(FromBase, RidgeRanker):
+    """Ridge regression from what a base reads from a history to the items chosen."""
+
+    def __init__(self, strengths: Sequence[float] = ridge.STRENGTHS) -> None:
+        super().__init__([{"features": self.reads}], strengths)
+
+    def features(
+        self, kind: Settings, data: Prepared, protocol: Protocol, task: Ranking, learned: Csr, seed: int
+    ) -> ridge.Features:
+        return standardised(self.vectors(self.base_for(task, data, protocol), protocol, seed), learned)
 
 
 def seen_histories(data: Prepared, protocol: Protocol) -> Csr:

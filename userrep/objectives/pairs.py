@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from userrep.objectives.forward_gradients import ForwardGradients
 
 SPAN = 1 << 20  # numbers of item vectors held at once: 4 MiB, which fits a core's cache
 
@@ -51,7 +52,7 @@ def calibrated(negatives: int, items: int, t: float) -> Criterion:
     return partial(told_apart, answer=beta / (negatives + 1), negative=1 / (negatives + 1))
 
 
-class _Pairs(torch.autograd.Function):
+class _Pairs(ForwardGradients):
     @staticmethod
     def forward(
         ctx: Any, states: Tensor, table: Tensor, bias: Tensor | None, ids: Tensor, criterion: Criterion
@@ -73,16 +74,7 @@ class _Pairs(torch.autograd.Function):
             grad_table.index_add_(0, picked.flatten(), vectors.flatten(0, 1))
             if grad_bias is not None:
                 grad_bias.index_add_(0, picked.flatten(), slopes.flatten())
-        ctx.save_for_backward(grad_states, grad_table, grad_bias)
-        ctx.count = max(1, len(states))
-        return (loss / ctx.count).to(states.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        scale = upstream / ctx.count
-        scaled = [None if grad is None else grad * scale for grad in ctx.saved_tensors]
-        return (*scaled, None, None)
+        return ForwardGradients.keep(ctx, states, loss, grad_states, grad_table, grad_bias)
 
 
 def pairwise(

@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from userrep.objectives.forward_gradients import ForwardGradients
 
 CHUNK = 256  # rows of logits held at once; 128-512 measured alike
 MASKED = -1e30  # a logit that takes no part; finite, so that a row of them gives no NaN
 _SCRATCH: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
 
-class _FullSoftmax(torch.autograd.Function):
+class _FullSoftmax(ForwardGradients):
     @staticmethod
     def forward(ctx: Any, states: Tensor, table: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
         answers = targets.unsqueeze(1) if targets.ndim == 1 else targets  # (N, A)
@@ -34,16 +35,7 @@ class _FullSoftmax(torch.autograd.Function):
             grad_table.addmm_(logits.t(), rows)
             if grad_bias is not None:
                 grad_bias.add_(logits.sum(dim=0))
-        ctx.save_for_backward(grad_states, grad_table, grad_bias)
-        ctx.count = max(1, len(states))
-        return (loss / ctx.count).to(states.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        scale = upstream / ctx.count
-        scaled = [None if grad is None else grad * scale for grad in ctx.saved_tensors]
-        return (*scaled, None)
+        return ForwardGradients.keep(ctx, states, loss, grad_states, grad_table, grad_bias)
 
 
 def full_softmax(states: Tensor, table: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
@@ -55,7 +47,7 @@ def full_softmax(states: Tensor, table: Tensor, bias: Tensor | None, targets: Te
     return _FullSoftmax.apply(states, table, bias, targets)
 
 
-class _SampledSoftmax(torch.autograd.Function):
+class _SampledSoftmax(ForwardGradients):
     @staticmethod
     def forward(
         ctx: Any,
@@ -85,15 +77,7 @@ class _SampledSoftmax(torch.autograd.Function):
             grad_states[part] = torch.addcmul(others @ negatives, own, answers)
             grad_positives[part] = own * rows
             grad_negatives.addmm_(others.t(), rows)
-        ctx.save_for_backward(grad_states, grad_positives, grad_negatives)
-        ctx.count = max(1, len(states))
-        return (loss / ctx.count).to(states.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        scale = upstream / ctx.count
-        return (*(grad * scale for grad in ctx.saved_tensors), None, None, None)
+        return ForwardGradients.keep(ctx, states, loss, grad_states, grad_positives, grad_negatives)
 
 
 def sampled_softmax(
