@@ -28,7 +28,7 @@ def compose(verb: str, overrides: Sequence[str] = (), config_dir: Path | None = 
         ConfigError: a key, a choice or a value is unknown, of the wrong type, or may not be built.
     """
     known = VERBS[verb]
-    _check_config_dir(config_dir)
+    check_config_dir(config_dir)
     parsed = [_checked(parse(text), verb, config_dir) for text in overrides]
     alone = _set_for_verb(verb, parsed, config_dir)
     config, chosen = _compose_with([*alone, *parsed], known, config_dir)  # what a user types comes last
@@ -91,7 +91,8 @@ def flag_overrides(overrides: Sequence[str], **flags: object) -> tuple[str, ...]
     return tuple(folded)
 
 
-def _check_config_dir(config_dir: Path | None) -> None:
+def check_config_dir(config_dir: Path | None) -> None:
+    """Raise ConfigError for a `--config-dir` that is no folder laid out like conf/."""
     if config_dir is None:
         return
     if not config_dir.is_dir():

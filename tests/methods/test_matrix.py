@@ -3,10 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tiny
 
 from userrep.build import build
+from userrep.errors import ConfigError
 from userrep.methods.matrix import matrix, refusal
+from userrep.stages.methods import run
+from userrep.stages.request import Request
 
 BLIND = {"_target_": "userrep.models.nextitnet.NextItNet", "width": 16, "dilations": [1, 2]}
 
@@ -55,3 +59,8 @@ def test_pairs_are_tried_on_small_encoders() -> None:
     huge = dict(BLIND, width=2**20)  # would not fit into memory
     assert refusal(huge, tiny.node("method", "full")) is None
     assert build(tiny.shrink(huge), vocab_size=5).width == 16
+
+
+def test_a_config_dir_that_is_not_there_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is no folder"):
+        run(Request(config_dir=tmp_path / "nosuch"))

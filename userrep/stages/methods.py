@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from userrep import console
-from userrep.config import compose
+from userrep.config import check_config_dir, compose
 from userrep.files import read_yaml
 from userrep.groups import choices, conf_dir
 from userrep.methods.matrix import Row, matrix
@@ -16,6 +16,7 @@ _GROUPS = (("model", "pretrain"), ("method", "transfer"))  # with a verb that co
 
 def run(request: Request) -> dict[str, Any]:
     """Join every method to every encoder, both small and without data, and print what came of it."""
+    check_config_dir(request.config_dir)
     models, methods = (_nodes(group, verb, request.config_dir) for group, verb in _GROUPS)
     rows = matrix(models, methods)
     _show(rows, list(models))
