@@ -139,6 +139,7 @@ def trained(model: str, adaptation: str, task: str = "gender", readout: str = "m
         )  # fmt: skip
         for _ in fit(job, Stop()):
             pass
+    adapting.finish(own)
     return Trained(adapting, own.eval(), aim.eval(), base_states, start_states, start, base_names, declared, delta)
 
 

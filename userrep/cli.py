@@ -99,7 +99,7 @@ def transfer(
     return Ask(extra={"controls": names})
 
 
-@_verb("prune", *COMPOSING, *MAKING, "device")
+@_verb("prune", *COMPOSING, *MAKING, "method", "device")
 def prune(
     base: Run,
     keep: Annotated[

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from userrep.errors import ConfigError
 from userrep.methods.lora import LoRA, LowRank
 from userrep.methods.prune import MagnitudePrune
-from userrep.methods.surgery import flatten, kernels, mask_of, matching, weight_of
+from userrep.methods.surgery import Mask, change_of, flatten, kernels, matching, weight_of
 from userrep.models.encoder import Block, Encoder, Final
 from userrep.models.nextitnet import NextItNet
 from userrep.models.stem import ItemStem
@@ -113,9 +113,9 @@ def test_masks_and_low_rank_changes_stack_either_way(pruned_first: bool) -> None
     if pruned_first:
         adapted(encoder)
     for name in kernels(small()):
-        mask = mask_of(encoder, name)
-        assert mask is not None
-        hidden = weight_of(encoder, name)[~mask]
+        held = change_of(encoder, name, Mask)
+        assert held is not None
+        hidden = weight_of(encoder, name)[~held.mask]
         assert bool((hidden == 0).all()) is not pruned_first  # a change of a pruned base is dense
     with torch.no_grad():
         before = encoder(items())

@@ -48,10 +48,14 @@ class Method(Component):
     joint: ClassVar[str] = "selection"
     verbs: ClassVar[tuple[str, ...]] = ("transfer",)
     pretrained: ClassVar[bool] = True
+    certified: ClassVar[bool] = False  # its runs keep a certificate of what each task of their chain reads
     identity_at_start: bool = True  # states equal the base's before training; False needs a reason in the docs
 
     def __init__(self, table_rank: int = 0, stem_patch: int = 0) -> None:
         self.table_rank, self.stem_patch = table_rank, stem_patch
+
+    def accept(self, encoder: Encoder, verb: str, base: str) -> None:
+        """Raise ConfigError, with the command to type, where run `base` cannot be what `verb` starts from."""
 
     def adapt(self, encoder: Encoder, readout: str) -> Encoder:
         """Change the encoder in place and return it; base weights are in it already, a delta comes later."""
@@ -70,6 +74,19 @@ class Method(Component):
     def phases(self, encoder: Encoder) -> list[Phase]:
         """Return the phases; one by default, which trains `trainable` and what was added."""
         return [Phase("train", (*self.trainable(encoder), *self.additions(encoder)))]
+
+    def check(self, encoder: Encoder, phases: list[Phase]) -> None:
+        """Raise ConfigError where a phase, with all that was added to it, trains what this method must keep."""
+
+    def finish(self, encoder: Encoder) -> None:
+        """Do what is left to do when all phases have trained, before the delta is written."""
+
+    def serve(self, encoder: Encoder, task: int) -> None:
+        """Let the encoder answer for task `task` of its chain, from 1; by default it answers alike for all."""
+
+    def belongs(self, encoder: Encoder) -> tuple[str, ...]:
+        """Return patterns of the encoder's tensors that are a task's own; an earlier task is served with its own."""
+        return ("token", "readout.*")
 
     def trainable(self, encoder: Encoder) -> tuple[str, ...]:
         """Return glob patterns of the encoder's parameters that train."""

@@ -6,7 +6,7 @@ import torch
 
 from userrep.errors import ConfigError
 from userrep.methods.method import Method, Phase
-from userrep.methods.surgery import add_mask, kernels, mask_of, weight_of
+from userrep.methods.surgery import Mask, add_mask, change_of, kernels, weight_of
 from userrep.models.encoder import Encoder
 
 
@@ -28,7 +28,7 @@ class MagnitudePrune(Method):
 
     def insert(self, encoder: Encoder) -> None:
         for name in kernels(encoder):
-            if mask_of(encoder, name) is None:  # what a base has lost stays lost
+            if change_of(encoder, name, Mask) is None:  # what a base has lost stays lost
                 add_mask(encoder, name, torch.ones_like(weight_of(encoder, name), dtype=torch.bool))
 
     def phases(self, encoder: Encoder) -> list[Phase]:
@@ -37,9 +37,9 @@ class MagnitudePrune(Method):
     def prune(self, encoder: Encoder) -> None:
         """Set each mask to the largest weights of its tensor, among those that the base has."""
         for name in kernels(encoder):
-            mask = mask_of(encoder, name)
-            assert mask is not None
-            add_mask(encoder, name, largest(weight_of(encoder, name).detach(), self.keep) & mask)
+            held = change_of(encoder, name, Mask)
+            assert held is not None
+            add_mask(encoder, name, largest(weight_of(encoder, name).detach(), self.keep) & held.mask)
 
 
 def largest(weight: torch.Tensor, keep: float) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from userrep.models.stem import truncated_normal_
 from userrep.models.sublayer import Sublayer
 
 Wrap = Callable[[Sublayer], Sublayer]
+Change = TypeVar("Change", bound=nn.Module)
 
 
 def matching(encoder: Encoder, patterns: Iterable[str]) -> list[str]:
@@ -132,8 +134,8 @@ class Mask(nn.Module):
         return torch.where(self.mask, weight, torch.zeros_like(weight))
 
 
-def mask_of(encoder: Encoder, name: str) -> torch.Tensor | None:
-    """Return the mask of the parameter `name`, None where it has none."""
+def change_of(encoder: Encoder, name: str, kind: type[Change]) -> Change | None:
+    """Return the change of `kind` through which the weight `name` is read, None where there is none."""
     path, _, attribute = name.rpartition(".")
     module = encoder.get_submodule(path)
     if not parametrize.is_parametrized(module, attribute):
@@ -142,14 +144,22 @@ def mask_of(encoder: Encoder, name: str) -> torch.Tensor | None:
     assert isinstance(parametrizations, nn.ModuleDict)
     changes = parametrizations[attribute]
     assert isinstance(changes, parametrize.ParametrizationList)
-    return next((change.mask for change in changes if isinstance(change, Mask)), None)
+    return next((change for change in changes if isinstance(change, kind)), None)
+
+
+def original_of(encoder: Encoder, name: str) -> tuple[str, nn.Parameter]:
+    """Return the parameter behind the weight `name`, which its changes are made of, and the encoder's name for it."""
+    path, _, attribute = name.rpartition(".")
+    if parametrize.is_parametrized(encoder.get_submodule(path), attribute):
+        name = f"{path}.parametrizations.{attribute}.original"
+    return name, encoder.get_parameter(name)
 
 
 def add_mask(encoder: Encoder, name: str, mask: torch.Tensor) -> None:
     """Mask the parameter `name` through a parametrisation, or exchange the mask that it has."""
-    own = mask_of(encoder, name)
+    own = change_of(encoder, name, Mask)
     if own is not None:
-        own.copy_(mask)
+        own.mask.copy_(mask)
         return
     change_weight(encoder, name, Mask(mask))
 

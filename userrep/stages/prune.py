@@ -99,6 +99,7 @@ def _train(request: Request, config: dict[str, Any], base: Run, data: Prepared, 
     method, protocol, trainer = build(config["method"]), build(config["protocol"]), build(config["trainer"])
     users = seen_users(data, protocol)
     before = objective.evaluate(encoder, data, protocol, "valid", users).metrics()
+    method.accept(encoder, VERB, str(base.path))
     method.adapt(encoder, protocol.readout)
     job = Job(
         encoder=encoder, objective=objective, phases=method.phases(encoder), data=data, protocol=protocol,
@@ -106,6 +107,7 @@ def _train(request: Request, config: dict[str, Any], base: Run, data: Prepared, 
         device=choose_device(request.device),
     )  # fmt: skip
     record = train(job)
+    method.finish(encoder)
     save_weights(folder / "delta.safetensors", encoder, objective)
     pruned = next(r for r in Journal(folder / "log.jsonl").records() if r["phase"] == job.phases[0].name)
     metric = objective.metric

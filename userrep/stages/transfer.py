@@ -59,10 +59,11 @@ def _make(base: Run, request: Request, config: dict[str, Any], path: Path) -> Ru
     check_data(base, data)
     with writing(path, verb=VERB, config=config, parent=base, fresh=request.fresh) as session:
         if not session.finished_before:
-            job, names, full = _job(request, config, base, data, path)
+            job, method, names, full = _job(request, config, base, data, path)
             seen = share_seen(base, data, job.protocol, job.objective) if uses_base(config) else 0.0
             held = buffers(job.encoder)
             record = train(job)
+            method.finish(job.encoder)
             names |= changed_buffers(job.encoder, held)
             size = save_weights(path / DELTA, job.encoder, job.objective, names)
             session.finish(
@@ -100,8 +101,8 @@ def compose_from(base: Run, request: Request) -> dict[str, Any]:
 
 def _job(
     request: Request, config: dict[str, Any], base: Run, data: Prepared, folder: Any
-) -> tuple[Job, set[str], int]:
-    """Build the training, name the tensors that make up its delta, and count what full fine-tuning would train."""
+) -> tuple[Job, Method, set[str], int]:
+    """Build the training and its method, name the tensors of its delta, count what full fine-tuning would train."""
     seed_everything(config["seed"])
     protocol, method, trainer = build(config["protocol"]), build(config["method"]), build(config["trainer"])
     encoder = base_encoder(config, base, data)
@@ -110,9 +111,11 @@ def _job(
         check_cut(base, protocol, objective)
     grown = grow_for(encoder, objective, data, protocol)
     full = count(encoder)
+    method.accept(encoder, VERB, str(base.path))
     method.adapt(encoder, protocol.readout)
     objective.setup(encoder, data, protocol)
     phases = with_growth(encoder, method.phases(encoder), grown)
+    method.check(encoder, phases)
     names = delta_names(method, encoder, phases, before)
     length = trainer.length if objective.kind == "ranking" else protocol.history
     job = Job(
@@ -120,7 +123,7 @@ def _job(
         users=np.ones(data.num_users, dtype=bool), length=length, seed=config["seed"], folder=folder,
         validate_first=True, device=choose_device(request.device),
     )  # fmt: skip
-    return job, names, full + count(objective)
+    return job, method, names, full + count(objective)
 
 
 def delta_names(method: Method, encoder: Encoder, phases: list[Phase], before: set[int]) -> set[str]:
