@@ -1,7 +1,7 @@
 """The label curves of docs/results.md: how much each arm makes of 1, 5, 10, 40 and 100 % of the labels.
 
-Ten draws of the labels up to 5 %, five at 10 %, three above; draws are nested and stratified; a draw is also the seed of
-the training, and is shared by all arms, so that arms are compared draw by draw. Settings are those that
+Ten draws of the labels up to 5 %, five at 10 %, three above; draws are nested and stratified; a draw also seeds
+the training and is shared by all arms, so that arms are compared draw by draw. Settings are those that
 `results_profiles.py` and `results_cross_domain.py` chose on validation with all labels. With fewer, batches are smaller
 and epochs more, so that the updates stay as many, and each arm may take a third of its rate, by the validation users of
 two other draws at 10 %.
