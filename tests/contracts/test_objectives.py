@@ -10,8 +10,10 @@ import torch
 from userrep.errors import ConfigError
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import ROLES, Objective
+from userrep.objectives.ranking import Ranking
 from userrep.sequences.batches import Batch, Cases, Feed
 from userrep.sequences.protocol import Protocol
+from userrep.sequences.vocab import RESERVED
 
 PROTOCOL = Protocol(history=tiny.STEPS, readout="mean")
 OBJECTIVES = [(group, name) for group in ("objective", "task") for name in tiny.names(group)]
@@ -76,7 +78,7 @@ def assert_next_event_of_the_role(cases: Cases, role: str) -> None:
 
 @every_objective
 def test_training_sees_no_held_out_event_and_no_user_outside_the_mask(group: str, name: str) -> None:
-    _, objective = ready(group, name)
+    _, objective = ready(group, name, recent=None)
     data, sequences = tiny.data(), tiny.data().sequences()
     users = everybody()
     users[::2] = False
@@ -89,13 +91,48 @@ def test_training_sees_no_held_out_event_and_no_user_outside_the_mask(group: str
         return
     wanted = np.zeros(sequences.vocab_size, dtype=np.int64)
     split = data.split(PROTOCOL.events)
+    least = getattr(objective, "min_rating", None)
+    answers = np.ones(len(sequences.items), dtype=bool) if least is None else sequences.ratings >= least
     unasked = 0 if objective.needs_causal is False else 1  # from one side nothing tells of a first event
     for row in np.flatnonzero(users):
-        begin = sequences.offsets[row]
-        np.add.at(wanted, sequences.items[begin + unasked : begin + split.train_end[row]], 1)
+        own = slice(sequences.offsets[row] + unasked, sequences.offsets[row] + split.train_end[row])
+        np.add.at(wanted, sequences.items[own][answers[own]], 1)
     targets = torch.cat([batch.targets.flatten() for batch in seen])
     found = torch.bincount(targets, minlength=sequences.vocab_size)
     assert found[1:].tolist() == wanted[1:].tolist()
+
+
+def pairs(rows: np.ndarray, items: np.ndarray) -> set[tuple[int, int]]:
+    """Return who has which item, padding and masks left out."""
+    real = items >= RESERVED
+    return set(zip(rows[real].tolist(), items[real].tolist(), strict=True))
+
+
+@every_objective
+def test_an_objective_says_what_its_training_reads_and_what_it_is_judged_by(group: str, name: str) -> None:
+    _, objective = ready(group, name)
+    data, users = tiny.data(), everybody()
+    users[::2] = False
+    said = objective.exposure(data, PROTOCOL, users)
+    inputs = objective.inputs(data, PROTOCOL)
+    read, owners = said.inputs[inputs.name], inputs.owners()
+    for batch in batches(feed_of(objective, users)):
+        rows = batch.rows[:, None].expand(batch.items.shape)
+        assert pairs(rows.numpy(), batch.items.numpy()) <= pairs(owners[read], inputs.items[read])
+        if isinstance(objective, Ranking):
+            asked = objective.targets(data, PROTOCOL)
+            taught, rows = said.answers[asked.name], batch.rows.reshape(-1, *[1] * (batch.targets.ndim - 1))
+            found = pairs(rows.expand(batch.targets.shape).numpy(), batch.targets.numpy())
+            assert found <= pairs(asked.owners()[taught], asked.items[taught])
+        else:
+            assert said.taught[batch.rows.numpy()].all()
+    for role in ("valid", "test"):
+        cases = objective.cases(data, PROTOCOL, role)
+        if isinstance(objective, Ranking):
+            judged = said.judged[role][asked.name]
+            assert sorted(cases.targets.tolist()) == sorted(asked.items[judged].tolist())
+        else:
+            assert np.flatnonzero(said.examined[role]).tolist() == sorted(cases.rows.tolist())
 
 
 @every_objective

@@ -34,14 +34,14 @@ class BagLR(Probe):
         super().__init__(weights, strengths)
         self.history = history
 
-    def features(self, kind: str, data: Prepared, protocol: Protocol, seed: int) -> Features:
-        weigh, sequences = WEIGHTS[kind](self.seen_bags(data, protocol)), data.sequences(protocol.source)
+    def features(self, kind: str, data: Prepared, protocol: Protocol, ends: np.ndarray, seed: int) -> Features:
+        weigh, sequences = WEIGHTS[kind](self.seen_bags(data, protocol, ends)), data.sequences(protocol.source)
         return lambda cases: weigh(bags(sequences, cases, self.history))
 
-    def seen_bags(self, data: Prepared, protocol: Protocol) -> sparse.csr_matrix:
+    def seen_bags(self, data: Prepared, protocol: Protocol, ends: np.ndarray) -> sparse.csr_matrix:
         """Return the bags of all users whose behaviour may be learned from, with labels or without."""
         rows, sequences = np.flatnonzero(seen_users(data, protocol)), data.sequences(protocol.source)
-        return bags(sequences, Cases(rows, sequences.offsets[rows + 1], np.zeros_like(rows)), self.history)
+        return bags(sequences, Cases(rows, ends[rows], np.zeros_like(rows)), self.history)
 
 
 class SvdLR(BagLR):
@@ -57,8 +57,8 @@ class SvdLR(BagLR):
         super().__init__(weights, strengths, history)
         self.rank = rank
 
-    def features(self, kind: str, data: Prepared, protocol: Protocol, seed: int) -> Features:
-        seen = self.seen_bags(data, protocol)
+    def features(self, kind: str, data: Prepared, protocol: Protocol, ends: np.ndarray, seed: int) -> Features:
+        seen = self.seen_bags(data, protocol, ends)
         weigh = WEIGHTS[kind](seen)
         rank = min(self.rank, seen.shape[0] - 1, seen.shape[1] - 1)
         svd = needs_sklearn("decomposition").TruncatedSVD(rank, random_state=seed)

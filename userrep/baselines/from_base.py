@@ -64,9 +64,11 @@ class ProbeOnBase(FromBase, Probe):
     def __init__(self, strengths: Sequence[float] = probe.STRENGTHS) -> None:
         super().__init__((self.reads,), strengths)
 
-    def features(self, kind: str, data: Prepared, protocol: Protocol, seed: int) -> probe.Features:
+    def features(
+        self, kind: str, data: Prepared, protocol: Protocol, ends: np.ndarray, seed: int
+    ) -> probe.Features:
         sequences, vectors = data.sequences(protocol.source), self.vectors(self.base(), protocol, seed)
-        standard = standardised(vectors, seen_histories(data, protocol))
+        standard = standardised(vectors, seen_histories(data, protocol, ends))
         return lambda cases: standard(read_before(sequences, cases))
 
 
@@ -82,10 +84,10 @@ class RidgeOnBase(FromBase, RidgeRanker):
         return standardised(self.vectors(self.base_for(task, data, protocol), protocol, seed), learned)
 
 
-def seen_histories(data: Prepared, protocol: Protocol) -> Csr:
-    """Return the events of each user whose behaviour may be learned from."""
+def seen_histories(data: Prepared, protocol: Protocol, ends: np.ndarray) -> Csr:
+    """Return the events before `ends (U,)` of each user whose behaviour may be learned from."""
     rows, sequences = np.flatnonzero(seen_users(data, protocol)), data.sequences(protocol.source)
-    return Csr(sequences.items, sequences.offsets[rows], sequences.offsets[rows + 1])
+    return Csr(sequences.items, sequences.offsets[rows], ends[rows])
 
 
 def mean_vectors(encoder: Encoder, history: int) -> Vectors:

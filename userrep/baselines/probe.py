@@ -9,6 +9,7 @@ import numpy as np
 from userrep.baselines.baseline import Baseline, Predict, Settings
 from userrep.errors import DataError, UsageError
 from userrep.evaluation.results import ClassificationResult
+from userrep.objectives.classify import Classify
 from userrep.objectives.objective import Objective
 from userrep.sequences.batches import Cases
 from userrep.sequences.protocol import Protocol
@@ -31,13 +32,17 @@ class Probe(Baseline):
         self.kinds, self.strengths = list(kinds), list(strengths)
 
     @abstractmethod
-    def features(self, kind: str, data: Prepared, protocol: Protocol, seed: int) -> Features:
-        """Return the function that makes the features of a kind, whatever it learns learned from seen users only."""
+    def features(self, kind: str, data: Prepared, protocol: Protocol, ends: np.ndarray, seed: int) -> Features:
+        """Return the function that makes the features of a kind, whatever it learns learned from seen users only.
+
+        `ends (U,)` is where that ends which may be read of each user's history.
+        """
 
     def candidates(self) -> list[Settings]:
         return [{"features": kind, "c": strength} for kind in self.kinds for strength in self.strengths]
 
     def predictor(self, data: Prepared, protocol: Protocol, task: Objective, seed: int) -> Predict:
+        assert isinstance(task, Classify)
         make_model = logistic_regression()
         classes = tuple(data.classes(task.task_name))
         cases = {role: task.cases(data, protocol, role) for role in ("train", "valid", "test")}
@@ -48,7 +53,7 @@ class Probe(Baseline):
         def predict(settings: Settings, role: str) -> ClassificationResult:
             kind = settings["features"]
             if kind not in made:
-                features = self.features(kind, data, protocol, seed)
+                features = self.features(kind, data, protocol, task.ends(data, protocol), seed)
                 made[kind] = scaled({name: features(part) for name, part in cases.items()})
             model = make_model(C=settings["c"], max_iter=2_000, random_state=seed)
             model.fit(made[kind]["train"], cases["train"].targets)

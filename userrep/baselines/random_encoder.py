@@ -30,9 +30,9 @@ class RandomEncoder(Probe):
         self.width, self.dilations, self.kernel_size = width, list(dilations), kernel_size
         self.final_norm = final_norm
 
-    def features(self, kind: str, data: Prepared, protocol: Protocol, seed: int) -> Features:
+    def features(self, kind: str, data: Prepared, protocol: Protocol, ends: np.ndarray, seed: int) -> Features:
         rows, sequences = np.arange(data.num_users), data.sequences(protocol.source)
-        everyone = Cases(rows, sequences.offsets[1:], np.zeros_like(rows))
+        everyone = Cases(rows, ends, np.zeros_like(rows))
         with torch.inference_mode():
             encoder = self._encoder(data, protocol, seed)
             vectors = encode_users(encoder, sequences, everyone, protocol.history).double().numpy()  # (U, P * D)

@@ -11,6 +11,7 @@ from userrep.objectives.item_loss import GBCE_T, item_loss
 from userrep.objectives.ranking import Ranking
 from userrep.objectives.samplers import RHO
 from userrep.sequences.batches import Cases, Feed, Windows
+from userrep.sequences.exposure import Exposure, events_at, events_between
 from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.seen import item_counts
 from userrep.sequences.store import Prepared
@@ -80,6 +81,14 @@ class Behaviour(Ranking):
     ) -> Feed:
         """Cut the training ranges `[begins, ends)` of the users `rows` into examples."""
         return Windows(items, begins, ends, rows, length, batch_size)
+
+    def exposure(self, data: Prepared, protocol: Protocol, users: np.ndarray) -> Exposure:
+        sequences, rows = self.inputs(data, protocol), np.flatnonzero(users)
+        begins = sequences.offsets[rows]
+        ends = begins + data.split(protocol.events, domain=protocol.source).train_end[rows]
+        read = events_between(sequences, begins, ends)
+        asked = {role: events_at(sequences, self.cases(data, protocol, role).ends) for role in ("valid", "test")}
+        return Exposure(answers=read, inputs=read, judged=asked)
 
     def learned_from(self, data: Prepared, protocol: Protocol) -> tuple[Csr, Csr]:
         """Return the training events of each user that may be seen, as both: any of them goes with any other."""

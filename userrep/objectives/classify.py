@@ -15,6 +15,7 @@ from userrep.models.dropout import Dropout
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import ROLES, Objective
 from userrep.sequences.batches import Batch, Cached, Cases, Feed, Histories, histories
+from userrep.sequences.exposure import Exposure, events_between
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared, Sequences
 
@@ -61,6 +62,7 @@ def log_shares(counts: Tensor) -> Tensor:
     return (present / present.sum()).log()
 
 
+UNTIL = ("end", "cut")
 STARTS: dict[str, Callable[[Tensor], Tensor]] = {"shares": log_shares, "uniform": torch.zeros_like}
 NORMS: dict[str, type[nn.Module]] = {"batch": OverUsers, "layer": OverChannels, "none": Unchanged}
 
@@ -72,6 +74,8 @@ class Classify(Objective):
                     the user vector over its channels; none. Readouts of unlike scale then train alike
     start           what the untrained head says of everyone: shares, those of the classes among the training cases, the
                     best constant guess; uniform, all alike
+    until           what of a history is read, by every role: end, all of it; cut, what lies before the first cut of
+                    `protocol.events`, so that nothing is read that another task of a chain asks for
     label_fraction  share of the training and validation users that keep their label; draws are nested and stratified
     label_draw      seed of that draw
     """
@@ -87,8 +91,11 @@ class Classify(Objective):
         label_fraction: float = 1.0,
         label_draw: int = 0,
         start: str = "shares",
+        until: str = "end",
     ) -> None:
         super().__init__()
+        if until not in UNTIL:
+            raise ConfigError(f"task.until is '{until}'", f"choose from {', '.join(UNTIL)}")
         if start not in STARTS:
             raise ConfigError(f"task.start is '{start}'", f"choose from {', '.join(STARTS)}")
         if not 0 < label_fraction <= 1:
@@ -96,7 +103,7 @@ class Classify(Objective):
         if norm not in NORMS:
             raise ConfigError(f"task.norm is '{norm}'", f"choose from {', '.join(NORMS)}")
         self.label, self.metric, self.maximise = label, metric, metric != "log_loss"
-        self.norm, self.dropout = norm, Dropout(dropout)
+        self.norm, self.dropout, self.until = norm, Dropout(dropout), until
         self.label_fraction, self.label_draw, self.start = label_fraction, label_draw, STARTS[start]
         self.head: nn.Linear | None = None
         self.standardise: nn.Module = nn.Identity()
@@ -109,7 +116,7 @@ class Classify(Objective):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return ("users",)
+        return ("users",) if self.until == "end" else ("events", "users")
 
     def setup(self, encoder: Encoder, data: Prepared, protocol: Protocol) -> None:
         classes = data.classes(self.label)
@@ -123,12 +130,19 @@ class Classify(Objective):
             self.head.bias.copy_(self.start(torch.from_numpy(np.bincount(targets, minlength=len(classes)))))
 
     def cases(self, data: Prepared, protocol: Protocol, role: str) -> Cases:
-        """Return the labelled users of a role, each with the whole history that the store holds."""
+        """Return the labelled users of a role, each with the history that may be read."""
         labels, split = data.labels(self.label), data.split(protocol.users, protocol.fold)
         rows = np.flatnonzero((labels >= 0) & (split.user_role == ROLES[role]))
         if role != "test" and self.label_fraction < 1:
             rows = nested_sample(rows, labels[rows], self.label_fraction, self.label_draw)
-        return Cases(rows, self.inputs(data, protocol).offsets[rows + 1], labels[rows])
+        return Cases(rows, self.ends(data, protocol)[rows], labels[rows])
+
+    def ends(self, data: Prepared, protocol: Protocol) -> np.ndarray:
+        """Return the absolute end of what is read of each user's history: `(U,)`."""
+        offsets = self.inputs(data, protocol).offsets
+        if self.until == "end":
+            return offsets[1:]
+        return offsets[:-1] + data.split(protocol.events, domain=protocol.source).train_end
 
     def feed(self, data: Prepared, protocol: Protocol, users: np.ndarray, length: int, batch_size: int) -> Histories:
         sequences, cases = self.inputs(data, protocol), self.cases(data, protocol, "train")
@@ -136,6 +150,17 @@ class Classify(Objective):
         if len(chosen) == 0:
             raise DataError(f"no training user has a label '{self.label}'", "choose another task or another fold")
         return Histories(sequences.items, sequences.offsets, chosen, length, batch_size)
+
+    def exposure(self, data: Prepared, protocol: Protocol, users: np.ndarray) -> Exposure:
+        inputs = self.inputs(data, protocol)
+        labelled = {role: self.cases(data, protocol, role).rows for role in ROLES}
+        rows = labelled["train"][users[labelled["train"]]]
+        ends = self.ends(data, protocol)[rows]
+        masks = {role: np.isin(np.arange(data.num_users), found) for role, found in labelled.items()}
+        return Exposure(
+            inputs=events_between(inputs, np.maximum(inputs.offsets[rows], ends - protocol.history), ends),
+            taught=masks.pop("train") & users, examined=masks,
+        )  # fmt: skip
 
     def loss(self, encoder: Encoder, batch: Batch, generator: torch.Generator) -> Tensor:
         user = encoder.user(batch.items) if batch.user is None else batch.user

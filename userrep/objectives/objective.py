@@ -11,6 +11,7 @@ from userrep.errors import ConfigError
 from userrep.evaluation.results import Result
 from userrep.models.encoder import Encoder
 from userrep.sequences.batches import Batch, Cases, Feed
+from userrep.sequences.exposure import Exposure
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared, Sequences
 
@@ -77,6 +78,10 @@ class Objective(nn.Module, Component):
     ) -> Result:
         """Evaluate on a role, a row for each user or for those of mask `users (U,)`; no batch size changes it."""
         raise TypeError(f"{type(self).__name__} must evaluate")
+
+    def exposure(self, data: Prepared, protocol: Protocol, users: np.ndarray) -> Exposure:
+        """Return what training on the users of mask `users (U,)` reads, and what validation and test ask for."""
+        raise TypeError(f"{type(self).__name__} must say what it reads and asks for")
 
     def cached(self, feed: Feed, encoder: Encoder, data: Prepared, protocol: Protocol) -> Feed:
         """Return a feed that carries what a frozen encoder computes but once; by default the feed itself."""

@@ -19,6 +19,7 @@ from userrep.objectives.objective import ROLES
 from userrep.objectives.ranking import Ranking
 from userrep.objectives.samplers import RHO
 from userrep.sequences.batches import Batch, Cached, Cases, Feed, Histories
+from userrep.sequences.exposure import Exposure, events_at, events_between
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.split import paper
 from userrep.sequences.store import Prepared
@@ -75,11 +76,11 @@ class TargetItems(Ranking):
         start: str = "uniform",
     ) -> None:
         super().__init__()
-        _choose("which", which, WHICH)
-        _choose("start", start, tuple(STARTS))
+        choose("which", which, WHICH)
+        choose("start", start, tuple(STARTS))
         if start == "shares" and not bias:
             raise ConfigError("task.start=shares is a start of the item bias, and there is none", "set task.bias=true")
-        _choose("norm", norm, tuple(NORMS))
+        choose("norm", norm, tuple(NORMS))
         if min_history < 1:
             raise ConfigError(f"task.min_history is {min_history}", "give a number of events of at least 1")
         if not 0 < label_fraction <= 1:
@@ -129,7 +130,7 @@ class TargetItems(Ranking):
         chosen = found.take(roles == ROLES[role])
         if role == "test" or self.label_fraction == 1:
             return chosen
-        users = np.unique(chosen.rows)
+        users = self.sampled_from(found, chosen)
         kept = nested_sample(users, np.zeros_like(users), self.label_fraction, self.label_draw)
         return chosen.take(np.isin(chosen.rows, kept))
 
@@ -153,6 +154,15 @@ class TargetItems(Ranking):
             raise DataError(f"no training user has a target of {self.task_name}", "choose another task or another fold")
         self.item_loss.prepare(np.bincount(chosen.targets, minlength=self.targets(data, protocol).vocab_size))
         return Histories(sequences.items, sequences.offsets, chosen, protocol.history, batch_size)
+
+    def exposure(self, data: Prepared, protocol: Protocol, users: np.ndarray) -> Exposure:
+        inputs, targets = self.inputs(data, protocol), self.targets(data, protocol)
+        cases = {role: self.cases(data, protocol, role) for role in ROLES}
+        train = cases.pop("train")
+        train = train.take(users[train.rows])
+        begins = np.maximum(inputs.offsets[train.rows], train.ends - protocol.history)
+        asked = {role: events_at(targets, found.met) for role, found in cases.items()}
+        return Exposure(events_at(targets, train.met), events_between(inputs, begins, train.ends), asked)
 
     def cached(self, feed: Feed, encoder: Encoder, data: Prepared, protocol: Protocol) -> Feed:
         """Compute the training users' vectors once."""
@@ -181,16 +191,20 @@ class TargetItems(Ranking):
                 console.note(left_out)
             if len(found) == 0:
                 raise DataError(f"{data.name} has no target for {self.task_name}", "lower task.min_history")
-            self.collected = {key: (found, self._roles(data, protocol, found))}
+            self.collected = {key: (found, self.roles(data, protocol, found))}
         return self.collected[key]
 
-    def _roles(self, data: Prepared, protocol: Protocol, cases: TargetCases) -> np.ndarray:
-        """Return the role code of each case: that of its user, or with `pairs` of the pair alone."""
+    def roles(self, data: Prepared, protocol: Protocol, cases: TargetCases) -> np.ndarray:
+        """Return the role code of each case of all users: that of its user, or with `pairs` of the pair alone."""
         if not self.pairs:
             return data.split(protocol.users, protocol.fold).user_role[cases.rows]
         nth = np.arange(len(cases)) - np.searchsorted(cases.rows, cases.rows)  # of its user's targets
         pairs = zip(cases.rows.tolist(), nth.tolist(), strict=True)
         return paper([f"{data.user_ids[row]}\t{index}" for row, index in pairs], PAIR_SEED)[0]
+
+    def sampled_from(self, found: TargetCases, of_role: TargetCases) -> np.ndarray:
+        """Return the rows of the users of whom `label_fraction` keeps a share, for a role of all that was `found`."""
+        return np.unique(of_role.rows)
 
     def rated_enough(self, ratings: np.ndarray | None, domain: str) -> np.ndarray | bool:
         """Mark the events `(E,)` whose rating makes them targets."""
@@ -210,6 +224,6 @@ class TargetItems(Ranking):
         return kept
 
 
-def _choose(name: str, value: str, known: tuple[str, ...]) -> None:
+def choose(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ConfigError(f"task.{name} is '{value}'", f"choose from {', '.join(known)}")
