@@ -87,10 +87,12 @@ def test_the_share_of_tested_users_that_were_seen_counts_those_of_the_task(
     trained = seen_users(data, Protocol(pretrain_users=whom))
     assert answer["test_users_seen"] == trained[tested].mean()
     assert seen is None or answer["test_users_seen"] == seen
-    again = verb("transfer", "--from", "one", "--method", "full", "trainer.epochs=1", "protocol.fold=2", "--run", "two")
-    tested = np.unique(CrossDomain(which="first").cases(data, Protocol(fold=2), "test").rows)
+    again = ("transfer", "--from", "one", "--method", "full", "trainer.epochs=1", "--run", "two")
+    refused = verb(*again, f"protocol.fold={(fold + 2) % 5}", code=2)
+    assert "test events of cold_first (the new task) are answers in the training of cold_k (" in refused["message"]
+    tested = np.unique(CrossDomain(which="first").cases(data, Protocol(fold=fold), "test").rows)
     trained[CrossDomain().cases(data, Protocol(fold=fold), "train").rows] = True
-    assert again["test_users_seen"] == trained[tested].mean() > 0
+    assert verb(*again)["test_users_seen"] == trained[tested].mean()
     scratch = verb("transfer", "--from", "one", "--method", "scratch", "trainer.epochs=1", "--run", "three")
     assert scratch["test_users_seen"] == 0
 

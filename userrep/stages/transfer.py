@@ -15,6 +15,7 @@ from userrep.methods.surgery import matching
 from userrep.models.encoder import Encoder
 from userrep.run import Run, default_path, newest_run, open_run, writing
 from userrep.sequences.store import Prepared, open_prepared
+from userrep.stages.chain_audit import check_chain
 from userrep.stages.controls import hold, plan
 from userrep.stages.inherit import check_source, given, origins, own_overrides, protocol_of
 from userrep.stages.request import Request
@@ -109,6 +110,7 @@ def _job(
     before, objective = identities(encoder), build(config["task"])
     if uses_base(config):
         check_cut(base, protocol, objective)
+        check_chain(base, data, protocol, objective)
     grown = grow_for(encoder, objective, data, protocol)
     full = count(encoder)
     method.accept(encoder, VERB, str(base.path))
