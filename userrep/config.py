@@ -1,7 +1,7 @@
 """The config of a command: composed from `conf/`, resolved to plain values, checked to the last key."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 __all__ = ["choices", "complete", "compose", "conf_dir", "flag_overrides"]
+
+APART = {"verb": "verb", "for_task": "task"}  # keys of an experiment that hold what counts for one of a kind alone
 
 
 def compose(verb: str, overrides: Sequence[str] = (), config_dir: Path | None = None) -> dict[str, Any]:
@@ -30,9 +32,10 @@ def compose(verb: str, overrides: Sequence[str] = (), config_dir: Path | None = 
     known = VERBS[verb]
     check_config_dir(config_dir)
     parsed = [_checked(parse(text), verb, config_dir) for text in overrides]
-    alone = _set_for_verb(verb, parsed, config_dir)
+    alone = _set_apart(verb, parsed, config_dir)
     config, chosen = _compose_with([*alone, *parsed], known, config_dir)  # what a user types comes last
-    config.pop("verb", None)
+    for name in APART:
+        config.pop(name, None)
     _check_sections(config, known)
     kept: dict[str, Any] = {"seed": _seed(config.get("seed", 0))}
     kept |= {name: config.get(name) for name in known.uses}
@@ -69,7 +72,7 @@ def _keys_of(experiment: Mapping[str, Any]) -> Iterator[str]:
     """Yield the groups and the dotted keys that an experiment sets for every verb."""
     for entry in experiment.get("defaults") or []:
         yield from (str(key).split()[-1].lstrip("/") for key in (entry if isinstance(entry, Mapping) else ()))
-    yield from (key for key, _ in _leaves({key: experiment[key] for key in experiment.keys() - {"defaults", "verb"}}))
+    yield from (key for key, _ in _leaves({key: experiment[key] for key in experiment.keys() - {"defaults", *APART}}))
 
 
 def flag_overrides(overrides: Sequence[str], **flags: object) -> tuple[str, ...]:
@@ -137,18 +140,53 @@ def _check_choice(group: str, value: Any, config_dir: Path | None) -> None:
         raise ConfigError(f"unknown {group} {value!r}", suggest(str(value), found))
 
 
-def _set_for_verb(verb: str, overrides: Sequence["Override"], config_dir: Path | None) -> list["Override"]:
-    """Return what the chosen experiment sets below its key `verb` for this verb alone."""
+def _set_apart(verb: str, overrides: Sequence["Override"], config_dir: Path | None) -> list["Override"]:
+    """Return what the chosen experiment sets for this verb alone, then what it sets for the chosen task alone.
+
+    Raises:
+        ConfigError: it names a verb, a task or a key that there is not.
+    """
     chosen = [override.value() for override in overrides if override.key_or_group == "experiment"]
     if not chosen or chosen[-1] is None:
         return []
-    folders = [*([config_dir] if config_dir else []), conf_dir()]
-    sections = _experiment(str(chosen[-1]), folders).get("verb") or {}
-    for name in sections:
-        if name not in VERBS:
-            raise ConfigError(f"experiment {chosen[-1]} has an unknown verb {name!r}", suggest(str(name), VERBS))
-    texts = [f"{key}={json.dumps(value)}" for key, value in _leaves(sections.get(verb) or {})]
+    experiment = _experiment(str(chosen[-1]), [*([config_dir] if config_dir else []), conf_dir()])
+    by_verb, by_task = (
+        _sections(experiment, key, names, str(chosen[-1]))
+        for key, names in zip(APART, (VERBS, choices("task", config_dir)), strict=True)
+    )
+    texts = _texts(by_verb.get(verb) or {})
+    texts += [text for text in _texts(by_task.get(_task_of(overrides, experiment)) or {}) if _uses(verb, text)]
     return [_checked(parse(text), verb, config_dir) for text in texts]
+
+
+def _sections(experiment: Mapping[str, Any], key: str, names: Iterable[str], name: str) -> Mapping[str | None, Any]:
+    """Return what an experiment sets apart below `key`, by verb or by task."""
+    found = experiment.get(key) or {}
+    for owner in found if isinstance(found, Mapping) else ():
+        if owner not in names:
+            raise ConfigError(f"experiment {name} has an unknown {APART[key]} {owner!r}", suggest(str(owner), names))
+    if not isinstance(found, Mapping) or not all(isinstance(node or {}, Mapping) for node in found.values()):
+        shape = f"{{{APART[key]}: {{group: {{key: value}}}}}}"
+        raise ConfigError(f"experiment {name} sets no keys below {key!r}", f"write {key}: {shape}")
+    return found
+
+
+def _task_of(overrides: Sequence["Override"], experiment: Mapping[str, Any]) -> str | None:
+    """Return the task that was typed, or else the one that the experiment chooses."""
+    typed = [override.value() for override in overrides if override.key_or_group == "task"]
+    entries = [entry for entry in experiment.get("defaults") or [] if isinstance(entry, Mapping)]
+    own = [value for entry in entries for key, value in entry.items() if str(key).split()[-1].lstrip("/") == "task"]
+    return next((str(name) for name in (*reversed(typed), *own) if name is not None), None)
+
+
+def _uses(verb: str, text: str) -> bool:
+    """Say whether a verb has what an override sets: a task has one set of keys for all verbs that know tasks."""
+    root = text.partition("=")[0].partition(".")[0]
+    return root not in GROUPS or root in VERBS[verb].uses
+
+
+def _texts(section: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={json.dumps(value)}" for key, value in _leaves(section)]
 
 
 def _leaves(node: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:

@@ -61,10 +61,14 @@ def test_a_preset_patches_as_its_source_says(
     assert sum(added) == patches
 
 
-def own(folder: Path, text: str) -> Path:
+def apart(folder: Path, text: str) -> Path:
     (folder / "experiment").mkdir()
-    (folder / "experiment" / "mine.yaml").write_text(f"# @package _global_\nverb:\n{text}")
+    (folder / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{text}")
     return folder
+
+
+def own(folder: Path, text: str) -> Path:
+    return apart(folder, f"verb:\n{text}")
 
 
 def test_what_an_experiment_sets_for_one_verb_leaves_the_others_alone(tmp_path: Path) -> None:
@@ -86,6 +90,44 @@ def test_what_an_experiment_sets_for_one_verb_leaves_the_others_alone(tmp_path: 
 def test_a_mistake_in_what_is_set_for_one_verb_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         compose("pretrain", ["experiment=mine"], own(tmp_path, text))
+    assert caught.value.hint
+
+
+def test_what_an_experiment_sets_for_one_task_leaves_the_others_alone(tmp_path: Path) -> None:
+    text = "trainer: {epochs: 2}\nverb:\n  transfer:\n    trainer: {epochs: 3, lr: 0.5}\n"
+    folder = apart(tmp_path, f"{text}for_task:\n  age:\n    trainer: {{epochs: 7}}\n    task: {{norm: layer}}\n")
+    mine = ["experiment=mine"]
+    age, gender = (compose("transfer", [*mine, f"task={task}"], folder) for task in ("age", "gender"))
+    assert (age["trainer"]["epochs"], age["trainer"]["lr"], age["task"]["norm"]) == (7, 0.5, "layer")
+    assert (gender["trainer"]["epochs"], gender["trainer"]["lr"], gender["task"]["norm"]) == (3, 0.5, "batch")
+    assert age["origins"].items() >= {"trainer.epochs": "experiment mine", "task.norm": "experiment mine"}.items()
+    assert compose("transfer", [*mine, "task=age", "trainer.epochs=9"], folder)["trainer"]["epochs"] == 9
+    assert compose("pretrain", mine, folder)["trainer"]["epochs"] == 2
+    simple = compose("baseline", [*mine, "task=age", "baseline=majority"], folder)
+    assert simple["task"]["norm"] == "layer"  # and no word of the trainer, which a baseline has not
+
+
+def test_a_task_that_an_experiment_chooses_itself_has_its_own_keys_too(tmp_path: Path) -> None:
+    text = "defaults:\n  - override /task: age\nfor_task:\n  age: {trainer: {epochs: 7}}\n  gender: {trainer: prune}\n"
+    folder = apart(tmp_path, text)
+    assert compose("transfer", ["experiment=mine"], folder)["trainer"]["epochs"] == 7
+    assert compose("transfer", ["experiment=mine", "task=gender"], folder)["choices"]["trainer"] == "prune"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("for_task:\n  aeg: {trainer: {epochs: 7}}\n", "unknown task 'aeg'"),
+        ("for_task:\n  age: {trainer: {epocs: 7}}\n", "trainer.epocs is no key of Trainer"),
+        ("for_task:\n  age: {trainr: {epochs: 7}}\n", "unknown key 'trainr'"),
+        ("for_task:\n  age: 7\n", "sets no keys below 'for_task'"),
+        ("for_task: 7\n", "sets no keys below 'for_task'"),
+        ("for_task: [age]\n", "sets no keys below 'for_task'"),
+    ],
+)
+def test_a_mistake_in_what_is_set_for_one_task_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        compose("transfer", ["experiment=mine", "task=age"], apart(tmp_path, text))
     assert caught.value.hint
 
 
