@@ -84,7 +84,9 @@ class NextItNet(Encoder):
     """Encode with dilated causal convolutions.
 
     A rate l in `dilations` makes one block of two convolutions at l and 2l; the standard stack is `[1, 4] * 4`. The
-    paper has no dropout and no final norm; both are options here, since the tied softmax trains better with them.
+    paper has no dropout, no final norm and no scale; all are options here, since the tied softmax trains better with
+    them. `scaled` multiplies what the table holds by the square root of the width, as in the Transformer: each branch
+    adds values near 1, beside which an item's own vector of deviation 0.02 is lost.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class NextItNet(Encoder):
         kernel_size: int = 3,
         dropout: float = 0.0,
         final_norm: bool = False,
+        scaled: bool = False,
     ) -> None:
         if width < 1 or kernel_size < 1 or not dilations or min(dilations) < 1:
             raise ConfigError(
@@ -104,7 +107,7 @@ class NextItNet(Encoder):
         super().__init__(
             vocab_size=vocab_size,
             width=width,
-            stem=ItemStem(vocab_size, width, dropout),
+            stem=ItemStem(vocab_size, width, dropout, width**0.5 if scaled else 1.0),
             blocks=[NextItBlock(width, kernel_size, rate, dropout, self.causal) for rate in dilations],
             final=Final(width, final_norm),
         )
