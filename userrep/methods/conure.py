@@ -1,6 +1,7 @@
 """Conure: one encoder learns task after task; each owns its weights for good (Yuan et al., SIGIR 2021)."""
 
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import ClassVar
 
 import torch
@@ -9,7 +10,16 @@ from torch import Tensor
 from userrep.errors import ConfigError
 from userrep.methods.method import Method, Phase
 from userrep.methods.owned import MOST_TASKS, Owned
-from userrep.methods.surgery import change_of, change_weight, kernels, matching, original_of, vectors, weight_of
+from userrep.methods.surgery import (
+    change_of,
+    change_weight,
+    kernels,
+    matching,
+    original_of,
+    vectors,
+    weight_before,
+    weight_of,
+)
 from userrep.models.encoder import Encoder
 from userrep.models.stem import truncated_normal_
 
@@ -69,6 +79,8 @@ class Conure(Method):
         self.keep, self.reserve_for, self.vectors, self.free = keep, reserve_for, vectors, free
         self.retrain_shared, self.dense_last, self.count = retrain_shared, dense_last, count
         self.retrain_epochs, self.table = retrain_epochs, table
+        if table and table_rank:
+            raise ConfigError("method has both table and table_rank", "mask the item table, or change it; not both")
         self.task = 1
 
     def accept(self, encoder: Encoder, verb: str, base: str) -> None:
@@ -83,11 +95,17 @@ class Conure(Method):
                 f"base {base} has {done} task(s) of conure already",
                 f"add a task: userrep transfer --method conure --from {base} task=...",
             )
+        if verb == "prune" and self.dense_last:
+            raise ConfigError(
+                "method.dense_last=true for task 1 leaves no free weight for another task",
+                "leave it out: it is for the last task of a chain",
+            )
 
     def insert(self, encoder: Encoder) -> None:
         self.task = 1 + tasks_of(encoder)
         for name in self._names(encoder):
             if change_of(encoder, name, Owned) is None:
+                self._check_new(name)
                 change_weight(encoder, name, Owned(weight_of(encoder, name).detach()))
         self._open(encoder)
 
@@ -105,23 +123,24 @@ class Conure(Method):
     def check(self, encoder: Encoder, phases: list[Phase]) -> None:
         if self.task == 1:
             return
-        allowed = set(matching(encoder, self._trained(encoder)))
+        owned = {original_of(encoder, name)[0] for name, _ in owned_weights(encoder)}
+        own = self.belongs(encoder)
         for phase in phases:
             for name in matching(encoder, phase.trainable):
-                if name not in allowed:
+                if name not in owned and not any(fnmatchcase(name, pattern) for pattern in own):
                     raise ConfigError(
-                        f"phase {phase.name} of task {self.task} would train {name}, which earlier tasks read",
+                        f"phase {phase.name} of task {self.task} would train {name}, which is no task's own",
                         "leave it frozen: no table_rank, stem_patch or task.history=both after task 1; norms and "
-                        "biases may be each task's own: method.vectors=own, from task 1 on",
+                        "biases may be each task's own: method.vectors=own",
                     )
 
     def finish(self, encoder: Encoder) -> None:
         for name, owned in owned_weights(encoder):
-            weight = original_of(encoder, name)[1]
+            weight = weight_before(encoder, name, owned).detach()
             if self._takes_all:
-                owned.take(weight.detach().abs(), weight.numel(), 1.0)
-            owned.settle(weight.detach())
-            self._renew(weight.data, owned)
+                owned.take(weight.abs(), weight.numel(), 1.0)
+            owned.settle(weight)
+            self._renew(original_of(encoder, name)[1].data, owned)
 
     def serve(self, encoder: Encoder, task: int) -> None:
         for _, owned in owned_weights(encoder):
@@ -157,13 +176,21 @@ class Conure(Method):
 
     def _prune(self, encoder: Encoder) -> None:
         for name, owned in owned_weights(encoder):
-            weight = original_of(encoder, name)[1].detach()
+            weight = weight_before(encoder, name, owned).detach()
             size = self._size(weight.numel(), float(owned.free)) + (self.count == "official")
             owned.take(weight.abs(), size, self._share)
 
     def _size(self, elements: int, free: float) -> int:
         """Return how many elements of a tensor the running task takes (spec 1.4)."""
         return int(self._share * free * elements)
+
+    def _check_new(self, name: str) -> None:
+        """Raise ConfigError for a weight that gets owners after task 1: earlier tasks read all of it."""
+        if self.task > 1:
+            raise ConfigError(
+                f"{name} has no owners, and task {self.task} would own weights that earlier tasks read",
+                "give method.table and model as the chain began, and no other method in between",
+            )
 
     def _check_room(self, encoder: Encoder) -> None:
         """Raise ConfigError where this task, or the one after it, would find no weight to own."""
@@ -181,11 +208,19 @@ class Conure(Method):
                 )
             if self._takes_all:
                 continue
+            if self.reserve_for is not None:
+                if self._size(elements, free) < 1:
+                    raise ConfigError(
+                        f"method.reserve_for={self.reserve_for}, and {name} has {elements:,} weights: "
+                        f"task {self.task} would own none",
+                        "give a smaller method.reserve_for, or a wider encoder",
+                    )
+                continue
             fit = self.task - 1 + self._further(elements, free)
             if fit <= self.task:
                 raise ConfigError(
-                    f"with method.keep={self._share:g} {fit} task(s) fit into the {elements:,} weights of {name}, "
-                    f"and task {fit + 1} would own none",
+                    f"with method.keep={self._share:g} the {elements:,} weights of {name} are enough for {fit} "
+                    f"task{'' if fit == 1 else 's'}: task {fit + 1} would own none",
                     "give a smaller method.keep, a wider encoder, or method.dense_last=true for the last task",
                 )
 

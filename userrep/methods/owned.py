@@ -51,13 +51,15 @@ class Owned(nn.Module):
     def take(self, magnitudes: Tensor, count: int, keep: float) -> None:
         """Give the running task the `count` largest free elements; of equal ones, the first in memory order.
 
+        Only free and finite ones: where there are fewer it gets fewer, never one of an earlier task.
         `keep` is the share of the free elements that was asked for; its product over the tasks is `free`.
         """
-        free = (self.owner == 0).flatten()
-        ranked = magnitudes.flatten().nan_to_num(nan=-1.0)  # a broken element is nobody's
-        ranked = torch.where(free, ranked, torch.full_like(ranked, -2.0))
+        ranked = magnitudes.flatten().nan_to_num(nan=-1.0, posinf=-1.0)  # a broken element is nobody's
+        ranked = ranked.masked_fill(self.owner.flatten() != 0, -1.0)
         chosen = ranked.sort(descending=True, stable=True).indices[:count]
-        self.owner.view(-1)[chosen[free[chosen]]] = self.task
+        owner = self.owner.flatten()
+        owner[chosen[ranked[chosen] >= 0]] = self.task
+        self.owner.copy_(owner.view_as(self.owner))
         self.free.mul_(1.0 - keep)
         self._refresh()
 

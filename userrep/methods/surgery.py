@@ -147,6 +147,21 @@ def change_of(encoder: Encoder, name: str, kind: type[Change]) -> Change | None:
     return next((change for change in changes if isinstance(change, kind)), None)
 
 
+def weight_before(encoder: Encoder, name: str, change: nn.Module) -> torch.Tensor:
+    """Return what `change`, one of the changes of the weight `name`, is given to change: earlier ones are done."""
+    path, _, attribute = name.rpartition(".")
+    parametrizations = encoder.get_submodule(path).parametrizations
+    assert isinstance(parametrizations, nn.ModuleDict)
+    changes = parametrizations[attribute]
+    assert isinstance(changes, parametrize.ParametrizationList)
+    weight: torch.Tensor = changes.original
+    for earlier in changes:
+        if earlier is change:
+            break
+        weight = earlier(weight)
+    return weight
+
+
 def original_of(encoder: Encoder, name: str) -> tuple[str, nn.Parameter]:
     """Return the parameter behind the weight `name`, which its changes are made of, and the encoder's name for it."""
     path, _, attribute = name.rpartition(".")

@@ -1,13 +1,14 @@
 """Lineage: the tasks that one encoder has learned, run after run, and how the newest run answers for each."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import torch
+from torch import Tensor
 
 from userrep.build import build
-from userrep.errors import UsageError
+from userrep.errors import DataError, UsageError
 from userrep.methods.method import Method
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import Objective
@@ -27,10 +28,20 @@ class Served:
     objective: Objective
     protocol: Protocol
 
+    @property
+    def name(self) -> str:
+        """The task as it was chosen, or where there was no choice, as its objective calls it."""
+        return self.run.choices.get("task") or self.objective.task_name
+
 
 def lineage(run: Run | None) -> Iterator[Run]:
-    """Yield a run and its ancestors, newest first."""
+    """Yield a run and its ancestors, newest first; DataError for one that is made to be its own ancestor."""
+    met = set()
     while run is not None:
+        place = run.path.resolve()
+        if place in met:
+            raise DataError(f"{run.path} is its own base", "its record is damaged: make the run again with --fresh")
+        met.add(place)
         yield run
         run = run.parent()
 
@@ -48,24 +59,37 @@ def chain_of(run: Run) -> list[Run]:
     return runs[pruned[-1] :] if pruned else runs  # task 1 of a pruned chain is its pre-training, pruned
 
 
-def served(newest: Run, data: Prepared, device: torch.device | None = None) -> Iterator[Served]:
-    """Yield each task of a chain, answered by the newest run's weights with the task's own head and tensors.
+def served(
+    newest: Run, data: Prepared, device: torch.device | None = None, tasks: Container[int] | None = None
+) -> Iterator[Served]:
+    """Yield each task of a chain, or those numbered, answered by the newest run's weights with the task's own tensors.
 
     Raises UsageError where the newest encoder has other tensors than an earlier one, as after two methods that insert.
     """
+    runs = chain_of(newest)
     latest, _ = restore(newest, data, device)
-    state = latest.state_dict()
     method: Method = build(newest.config["method"], at="method")
-    for task, run in enumerate(chain_of(newest), start=1):
-        encoder, objective = restore(run, data, device)
-        own = method.belongs(encoder)
-        shared = {name: tensor for name, tensor in state.items() if not any(fnmatchcase(name, glob) for glob in own)}
-        foreign = sorted(shared.keys() - encoder.state_dict().keys())
-        if foreign:
-            raise UsageError(
-                f"{newest.path} cannot answer for {run.path}: it added {foreign[0]} later",
-                "name runs whose method keeps the encoder's shape, such as conure or full",
-            )
-        encoder.load_state_dict(shared, strict=False)
-        method.serve(encoder, task)
-        yield Served(task, run, encoder, objective, build(run.config["protocol"], at="protocol"))
+    for task, run in enumerate(runs, start=1):
+        if tasks is None or task in tasks:
+            yield graft(latest.state_dict(), method, task, run, data, device)
+
+
+def graft(
+    state: dict[str, Tensor], method: Method, task: int, run: Run, data: Prepared, device: torch.device | None = None
+) -> Served:
+    """Let the tensors of a later encoder answer for `task`, which `run` learned, with that run's head and own tensors.
+
+    Raises UsageError where they do not fit the encoder that the run had.
+    """
+    encoder, objective = restore(run, data, device)
+    own, shapes = method.belongs(encoder), {name: tensor.shape for name, tensor in encoder.state_dict().items()}
+    shared = {name: tensor for name, tensor in state.items() if not any(fnmatchcase(name, glob) for glob in own)}
+    foreign = sorted(name for name, tensor in shared.items() if shapes.get(name) != tensor.shape)
+    if foreign:
+        raise UsageError(
+            f"a later run cannot answer for {run.path}: it added or reshaped {foreign[0]}",
+            "name runs whose method keeps the encoder's shape, such as conure or full",
+        )
+    encoder.load_state_dict(shared, strict=False)
+    method.serve(encoder, task)
+    return Served(task, run, encoder, objective, build(run.config["protocol"], at="protocol"))
