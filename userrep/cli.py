@@ -123,6 +123,12 @@ def evaluate(
     return Ask(extra={"runs": runs, "split": split.value, "export": export})
 
 
+@_verb("verify", "data_dir", "json")
+def verify(source: Run) -> Ask:
+    """Replay a run's certificate: each task of its chain reads and answers what it did."""
+    return Ask(extra={"source": source})
+
+
 @_verb("baseline", *COMPOSING, *MAKING, "dataset", "task", "base", "device")
 def baseline(
     name: Annotated[

@@ -181,6 +181,9 @@ class Classify(Objective):
         assert self.head is not None
         return self.head(self.dropout(self.standardise(user)))
 
+    def scores(self, encoder: Encoder, items: Tensor) -> Tensor:
+        return self.logits(encoder.user(items))
+
     def evaluate(
         self, encoder: Encoder, data: Prepared, protocol: Protocol, role: str, users: np.ndarray | None = None
     ) -> ClassificationResult:

@@ -73,6 +73,10 @@ class Objective(nn.Module, Component):
         """Return the mean loss of a batch, a scalar; `generator` draws whatever is random in it but dropout."""
         raise TypeError(f"{type(self).__name__} must state its loss")
 
+    def scores(self, encoder: Encoder, items: Tensor) -> Tensor:
+        """Return what is answered for each history alone: `(B, T)` -> `(B, K)` by class or `(B, V)` by item."""
+        raise TypeError(f"{type(self).__name__} must score")
+
     def evaluate(
         self, encoder: Encoder, data: Prepared, protocol: Protocol, role: str, users: np.ndarray | None = None
     ) -> Result:

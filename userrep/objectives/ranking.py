@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from userrep.evaluation.ranking import Csr, DotScorer, Scorer, encode_in_tiles
+from userrep.evaluation.ranking import ITEM_TILE, Csr, DotScorer, Scorer, encode_in_tiles, exact_products
 from userrep.evaluation.results import RankingResult
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import Objective
@@ -57,6 +57,14 @@ class Ranking(Objective):
     def output(self, encoder: Encoder) -> tuple[Tensor, Tensor | None]:
         """Return the vectors `(V, D)` of the ranked items and their biases `(V,)` or None."""
         raise TypeError(f"{type(self).__name__} must name its output table")
+
+    def scores(self, encoder: Encoder, items: Tensor) -> Tensor:
+        table, bias = self.output(encoder)
+        scorer = DotScorer(self.states_of(encoder, items), table, bias)
+        with exact_products(scorer.device):
+            block = scorer.block(np.arange(len(items)))
+            tiles = [block(low, min(low + ITEM_TILE, len(table))).clone() for low in range(0, len(table), ITEM_TILE)]
+        return torch.cat(tiles, dim=1)
 
     def evaluate(
         self, encoder: Encoder, data: Prepared, protocol: Protocol, role: str, users: np.ndarray | None = None

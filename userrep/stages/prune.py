@@ -12,6 +12,7 @@ from userrep.methods.surgery import flatten
 from userrep.run import Run, default_path, open_run, writing
 from userrep.sequences.protocol import seen_users
 from userrep.sequences.store import Prepared, open_prepared
+from userrep.stages.certificate import certify
 from userrep.stages.inherit import origins, own_overrides
 from userrep.stages.request import Request
 from userrep.stages.restore import check_trained, restore
@@ -42,7 +43,7 @@ def run(request: Request) -> dict[str, Any]:
     data = open_prepared(request.data_dir, config["dataset"])
     with writing(path, verb=VERB, config=config, parent=base, fresh=request.fresh) as session:
         if not session.finished_before:
-            session.finish(**_train(request, config, base, data, path))
+            session.finish(**_train(request, config, base, data, session.run))
         clean(path)
         saved = session.run.record
         pruned = session.run
@@ -93,7 +94,8 @@ def _base_path(request: Request) -> Path:
     return Path(path)
 
 
-def _train(request: Request, config: dict[str, Any], base: Run, data: Prepared, folder: Path) -> dict[str, Any]:
+def _train(request: Request, config: dict[str, Any], base: Run, data: Prepared, made: Run) -> dict[str, Any]:
+    folder = made.path
     seed_everything(config["seed"])
     encoder, objective = restore(base, data)
     method, protocol, trainer = build(config["method"]), build(config["protocol"]), build(config["trainer"])
@@ -109,10 +111,11 @@ def _train(request: Request, config: dict[str, Any], base: Run, data: Prepared, 
     record = train(job)
     method.finish(encoder)
     save_weights(folder / "delta.safetensors", encoder, objective)
+    certificate = certify(made, method, encoder, objective, data, protocol)
     pruned = next(r for r in Journal(folder / "log.jsonl").records() if r["phase"] == job.phases[0].name)
     metric = objective.metric
     return conditions(data, protocol, objective.splits, objective.task_name) | {
         "metric": metric, "metrics": validation_metrics(record), "sparsity": sparsity(encoder),
         "stages": {"before": before[metric], "pruned": pruned[metric], "retrained": record[metric]},
         "best_epoch": record["epoch"], "training_seconds": record["seconds"],
-    }  # fmt: skip
+    } | certificate  # fmt: skip

@@ -15,6 +15,7 @@ from userrep.methods.surgery import matching
 from userrep.models.encoder import Encoder
 from userrep.run import Run, default_path, newest_run, open_run, writing
 from userrep.sequences.store import Prepared, open_prepared
+from userrep.stages.certificate import certify, check_certified
 from userrep.stages.chain_audit import check_chain
 from userrep.stages.controls import hold, plan
 from userrep.stages.inherit import check_source, given, origins, own_overrides, protocol_of
@@ -61,17 +62,19 @@ def _make(base: Run, request: Request, config: dict[str, Any], path: Path) -> Ru
     with writing(path, verb=VERB, config=config, parent=base, fresh=request.fresh) as session:
         if not session.finished_before:
             job, method, names, full = _job(request, config, base, data, path)
+            check_certified(method, base)
             seen = share_seen(base, data, job.protocol, job.objective) if uses_base(config) else 0.0
             held = buffers(job.encoder)
             record = train(job)
             method.finish(job.encoder)
             names |= changed_buffers(job.encoder, held)
             size = save_weights(path / DELTA, job.encoder, job.objective, names)
+            certificate = certify(session.run, method, job.encoder, job.objective, data, job.protocol)
             session.finish(
                 **conditions(data, job.protocol, job.objective.splits, job.objective.task_name),
                 **_weight(job, names, full), delta_bytes=size, metrics=validation_metrics(record),
                 best_epoch=record["epoch"], updates=record["updates"], training_seconds=record["seconds"],
-                test_users_seen=seen,
+                test_users_seen=seen, **certificate,
             )  # fmt: skip
         clean(path)
         made = session.run
