@@ -38,21 +38,30 @@ class Link:
     kept: bool = True
 
 
-def check_chain(base: Run, data: Prepared, protocol: Protocol, objective: Objective) -> None:
+def check_chain(
+    base: Run,
+    data: Prepared,
+    protocol: Protocol,
+    objective: Objective,
+    planned: Sequence[tuple[Protocol, Objective]] = (),
+) -> None:
     """Prove that a new task and the ancestors it starts from are judged by nothing that any of them learned from.
 
-    A plain pre-trained base makes no chain: `check_cut` is enough there.
+    A plain pre-trained base makes no chain: `check_cut` is enough there. `planned` are tasks between base and new one.
 
     Raises:
         UsageError: an event that one task asks for in validation or test is in another's training, or a user whose
             label is asked for teaches a label; names both tasks and the share.
     """
     ancestors = list(reversed(list(lineage(base))))
-    if not any(run.verb == "prune" or run.config.get("task") for run in ancestors):
+    if not planned and not any(run.verb == "prune" or run.config.get("task") for run in ancestors):
         return
     everybody = np.ones(data.num_users, dtype=bool)
-    new = Link(f"{objective.task_name} ({NEW})", objective.exposure(data, protocol, everybody))
-    refuse([*(link_of(run, data) for run in ancestors), new])
+    new = [
+        Link(f"{one.task_name} ({NEW})", one.exposure(data, its, everybody))
+        for its, one in (*planned, (protocol, objective))
+    ]
+    refuse([*(link_of(run, data) for run in ancestors), *new])
 
 
 def link_of(run: Run, data: Prepared) -> Link:
@@ -69,11 +78,11 @@ def link_of(run: Run, data: Prepared) -> Link:
 
 
 def refuse(chain: Sequence[Link]) -> None:
-    """Raise UsageError for the worst leak between the tasks of a chain, oldest first."""
+    """Raise UsageError for the worst leak between the tasks of a chain, oldest first; one of test before validation."""
     found = list(leaks_of(chain))
     if not found:
         return
-    learner, judge, leak = max(found, key=lambda each: each[2].share)
+    learner, judge, leak = max(found, key=lambda each: (each[2].role == "test", each[2].share))
     told = TOLD[leak.kind].format(share=leak.share, role=ROLES[leak.role], judge=judge.name, learner=learner.name)
     raise UsageError(told, REMEDIES[leak.kind])
 
