@@ -24,6 +24,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "cold_k_both": ("task=cold_k", "task.history=both"),  # before a first target, both is the source
 }
 TRIED_AS = {"cold_k_both": "cold_k"}
+FIRST = "cold_first"
 ARMS: dict[str, tuple[str, ...]] = {
     "nextitnet": ("peterrec", "peterrec_c", "peterrec_d", "lora", "bitfit", "full", "last", "head", "scratch"),
     "sasrec": ("peterrec", "lora", "full", "head", "scratch"),
@@ -31,16 +32,22 @@ ARMS: dict[str, tuple[str, ...]] = {
 BASELINES = ("popularity", "item_knn", "ridge")
 FOLDS = range(5)
 PRETRAIN = (
-    "objective=next_item_sampled", "trainer.epochs=10", "trainer.lr=0.003", "trainer.batch_size=128",
-    "trainer.length=50", "trainer.patience=0",
+    "objective=next_item_sampled", "trainer.lr=0.001", "trainer.batch_size=128", "trainer.length=50",
+    "trainer.patience=0", "trainer.validate_users=5000", "model.dropout=0.5",
 )  # fmt: skip
-# Four trials for every arm, each over what may help it: arms that freeze the item table may change it at low rank.
+# Histories hold seven events on average: two blocks see them all. Chosen on validation events of the base's own users.
+SHAPES: dict[str, tuple[str, ...]] = {
+    "nextitnet": ("trainer.epochs=15", "model.dilations=[1,2]", "model.scaled=true"),
+    "sasrec": ("trainer.epochs=30",),
+}
+# Four trials for every arm, each over what may help it: arms that freeze the item table may change it at low rank. On
+# cold_k, which takes long, an arm keeps the rank or the decay that it chose on cold_first.
 COMMON = ("trainer.patience=0", "trainer.batch_size=64", "task.norm=batch", "task.bias=true")
 EPOCHS = {"cold_first": 10, "cold_k": 3}  # updates: some 500 and 1,600; the best epoch by validation is kept
 LONGER = {"head": 3, "scratch": 2}  # times as many epochs
 RATES = {"cold_first": (0.0003, 0.001), "cold_k": (0.001, 0.003)}
 # 3,100 training users are too few to learn from a random table which items are popular: all arms start from that.
-START = {"cold_first": ("task.start=shares",), "cold_k": ()}
+START = ("task.start=shares",)
 
 
 def main() -> int:
@@ -50,7 +57,8 @@ def main() -> int:
         made.run([base(direction, model, options)], options)
         arms = [arm for arm in ARMS[model] if arm in options.arms]
         for task in options.tasks:
-            made.run([cell for arm in arms for cell in trials(arm, direction, task, model, options)], options)
+            for tried in dict.fromkeys((FIRST, task)):
+                made.run([cell for arm in arms for cell in trials(arm, direction, tried, model, options)], options)
             frozen = {arm: chosen(arm, direction, task, model, options) for arm in arms}
             cells = [baseline(name, direction, task, fold, options) for name in BASELINES for fold in options.folds]
             cells += [
@@ -70,12 +78,12 @@ def main() -> int:
 def base(direction: str, model: str, options: argparse.Namespace) -> Cell:
     """Return the pre-training on users of the source domain alone."""
     source = f"protocol.source={DIRECTIONS[direction]}"
-    command = ("pretrain", DATASET, f"model={model}", "protocol=cross_domain", source, *PRETRAIN)
+    command = ("pretrain", DATASET, f"model={model}", "protocol=cross_domain", source, *PRETRAIN, *SHAPES[model])
     return Cell(options.runs / direction / model / "base", command)
 
 
 def settings(arm: str, task: str) -> list[tuple[str, ...]]:
-    """Return an arm's four trials."""
+    """Return an arm's four settings: a rate, then a rank or a decay."""
     tried = TRIED_AS.get(task, task)
     epochs = f"trainer.epochs={EPOCHS[tried] * LONGER.get(arm, 1)}"
     if arm in ("full", "scratch"):
@@ -88,7 +96,11 @@ def settings(arm: str, task: str) -> list[tuple[str, ...]]:
 def trials(arm: str, direction: str, task: str, model: str, options: argparse.Namespace) -> list[Cell]:
     """Return the runs among which an arm's settings are chosen."""
     tried = TRIED_AS.get(task, task)
-    return [transfer(arm, direction, tried, model, 0, setting, options) for setting in settings(arm, task)]
+    found = settings(arm, task)
+    if tried != FIRST:
+        kept = chosen(arm, direction, FIRST, model, options)[1]
+        found = [setting for setting in found if setting[1] == kept]
+    return [transfer(arm, direction, tried, model, 0, setting, options) for setting in found]
 
 
 def chosen(arm: str, direction: str, task: str, model: str, options: argparse.Namespace) -> tuple[str, ...]:
@@ -111,7 +123,7 @@ def transfer_command(
 ) -> tuple[str, ...]:
     """Return the command of an arm; overrides of what all arms share stand in for it."""
     start = ("transfer", "--method", arm, "--from", str(base(direction, model, options).path))
-    own = made.last_of_each((*COMMON, *START[TRIED_AS.get(task, task)], *overrides))
+    own = made.last_of_each((*COMMON, *START, *overrides))
     return (*start, *TASKS[task], *_protocol(direction, fold, options), *own)
 
 
