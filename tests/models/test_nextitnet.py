@@ -1,10 +1,12 @@
 """NextItNet against a loop over time, its reach, and its first weights."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from userrep.errors import ConfigError
-from userrep.models.nextitnet import DilatedConv, NextItNet
+from userrep.models.nextitnet import DilatedConv, NextItBlock, NextItNet
 from userrep.training.seed import seed_everything
 
 
@@ -39,6 +41,38 @@ def test_the_last_state_reaches_back_as_far_as_the_dilations_say_and_no_further(
         changed = items.clone()
         changed[0, -1 - back] = (changed[0, -1 - back] + 5) % 48 + 2
         assert torch.equal(encoder(changed)[0, -1], before) is not moves
+
+
+def branch(order: str, norms: list[torch.nn.Module], convs: list[DilatedConv], states: torch.Tensor) -> torch.Tensor:
+    """Apply a branch as its formula is written, without padding."""
+    (n1, n2), (c1, c2) = norms, [partial(conv, keep=torch.ones(1)) for conv in convs]
+    relu = torch.relu
+    return {
+        "post": lambda x: relu(n2(c2(relu(n1(c1(x)))))),
+        "pre": lambda x: c2(relu(n2(c1(relu(n1(x)))))),
+        "norm_first": lambda x: relu(c2(n2(relu(c1(n1(x)))))),
+    }[order](states)
+
+
+@pytest.mark.parametrize("order", ["post", "pre", "norm_first"])
+def test_each_order_of_a_block_is_the_formula_it_is_named_after(order: str) -> None:
+    block = NextItBlock(6, 3, 2, dropout=0.0, order=order).double()
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter)
+    states, units = torch.randn(2, 9, 6, dtype=torch.float64), (block.branch.first, block.branch.second)
+    wanted = states + branch(order, [unit.norm for unit in units], [unit.op for unit in units], states)
+    torch.testing.assert_close(block(states, torch.ones(2, 9, 1, dtype=torch.float64)), wanted)
+    assert units[1].op.rate == 2 * units[0].op.rate
+
+
+def test_the_orders_have_weights_of_the_same_names_and_shapes() -> None:
+    shapes = [
+        {name: tensor.shape for name, tensor in NextItNet(20, 8, [1, 2], order=order).state_dict().items()}
+        for order in ("post", "pre", "norm_first")
+    ]
+    assert shapes[0] == shapes[1] == shapes[2]
+    with pytest.raises(ConfigError, match="order='before'"):
+        NextItNet(20, 8, [1], order="before")
 
 
 def test_kernels_start_unlike_each_other_and_within_two_deviations() -> None:

@@ -49,20 +49,37 @@ class ConvUnit(Sublayer):
         return torch.relu(self.norm(self.op(states, keep))) * keep
 
 
+class PreActivated(ConvUnit):
+    """Norm over channels, ReLU, convolution; padding is silenced before it too, where the norm's bias leaks into it."""
+
+    def forward(self, states: Tensor, keep: Tensor) -> Tensor:
+        return self.op(torch.relu(self.norm(states)) * keep, keep) * keep
+
+
+class NormFirst(ConvUnit):
+    """Norm over channels, convolution, ReLU."""
+
+    def forward(self, states: Tensor, keep: Tensor) -> Tensor:
+        return torch.relu(self.op(self.norm(states) * keep, keep)) * keep
+
+
+ORDERS: dict[str, type[ConvUnit]] = {"post": ConvUnit, "pre": PreActivated, "norm_first": NormFirst}
+
+
 class ConvBranch(Sublayer):
     """Two units, the second at twice the rate of the first."""
 
-    def __init__(self, width: int, kernel_size: int, rate: int, causal: bool) -> None:
+    def __init__(self, width: int, kernel_size: int, rate: int, causal: bool, order: str) -> None:
         super().__init__()
-        self.first: Sublayer = ConvUnit(width, kernel_size, rate, causal)
-        self.second: Sublayer = ConvUnit(width, kernel_size, 2 * rate, causal)
+        self.first: Sublayer = ORDERS[order](width, kernel_size, rate, causal)
+        self.second: Sublayer = ORDERS[order](width, kernel_size, 2 * rate, causal)
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
         return self.second(self.first(states, keep), keep)
 
 
 class NextItBlock(Block):
-    """`x + unit(unit(x))`: NextItNet's residual block (b), as PeterRec uses it (spec 1.1)."""
+    """`x + unit(unit(x))`: NextItNet's residual block (b), as PeterRec uses it (spec 1.1), or in another order."""
 
     roles: ClassVar[dict[str, tuple[str, ...]]] = {
         "op": ("branch.first.op", "branch.second.op"),
@@ -71,9 +88,11 @@ class NextItBlock(Block):
         "norm": ("branch.first.norm", "branch.second.norm"),
     }
 
-    def __init__(self, width: int, kernel_size: int, rate: int, dropout: float, causal: bool = True) -> None:
+    def __init__(
+        self, width: int, kernel_size: int, rate: int, dropout: float, causal: bool = True, order: str = "post"
+    ) -> None:
         super().__init__()
-        self.branch: Sublayer = ConvBranch(width, kernel_size, rate, causal)
+        self.branch: Sublayer = ConvBranch(width, kernel_size, rate, causal, order)
         self.dropout = Dropout(dropout)
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
@@ -87,6 +106,9 @@ class NextItNet(Encoder):
     paper has no dropout, no final norm and no scale; all are options here, since the tied softmax trains better with
     them. `scaled` multiplies what the table holds by the square root of the width, as in the Transformer: each branch
     adds values near 1, beside which an item's own vector of deviation 0.02 is lost.
+
+    `order` is that of a unit: post, convolution, norm, ReLU (PeterRec's code); pre, norm, ReLU, convolution (Conure's
+    code); norm_first, norm, convolution, ReLU (the figure in Conure's talk). Their weights have the same shapes.
     """
 
     def __init__(
@@ -98,7 +120,10 @@ class NextItNet(Encoder):
         dropout: float = 0.0,
         final_norm: bool = False,
         scaled: bool = False,
+        order: str = "post",
     ) -> None:
+        if order not in ORDERS:
+            raise ConfigError(f"{type(self).__name__} has order='{order}'", f"choose from {', '.join(ORDERS)}")
         if width < 1 or kernel_size < 1 or not dilations or min(dilations) < 1:
             raise ConfigError(
                 f"{type(self).__name__} has width={width} kernel_size={kernel_size} dilations={list(dilations)}",
@@ -108,6 +133,6 @@ class NextItNet(Encoder):
             vocab_size=vocab_size,
             width=width,
             stem=ItemStem(vocab_size, width, dropout, width**0.5 if scaled else 1.0),
-            blocks=[NextItBlock(width, kernel_size, rate, dropout, self.causal) for rate in dilations],
+            blocks=[NextItBlock(width, kernel_size, rate, dropout, self.causal, order) for rate in dilations],
             final=Final(width, final_norm),
         )
