@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from userrep.build import build
+from userrep.config import compose
 from userrep.files import read_yaml
 from userrep.groups import choices, conf_dir
 from userrep.methods import matrix
@@ -37,9 +38,15 @@ def names(group: str) -> list[str]:
 
 
 def node(group: str, name: str) -> dict[str, Any]:
-    """Read a yaml of the overlay, or of conf/."""
+    """Read a yaml of the overlay, or of conf/; a task that is made of others is composed of them."""
     own = overlay / group / f"{name}.yaml" if overlay else None
-    return dict(read_yaml(own if own and own.exists() else conf_dir() / group / f"{name}.yaml"))
+    found = dict(read_yaml(own if own and own.exists() else conf_dir() / group / f"{name}.yaml"))
+    return composed(name, overlay) if group == "task" and "defaults" in found else found
+
+
+@cache
+def composed(task: str, config_dir: Path | None) -> dict[str, Any]:
+    return dict(compose("transfer", [f"task={task}"], config_dir)["task"])
 
 
 @cache
@@ -66,13 +73,19 @@ def method(name: str) -> Method:
 
 def objective(group: str, name: str, **changes: Any) -> Objective:
     """Build an objective, with changes to keys that it has; a label that the small data lack becomes one they have."""
-    wanted = node(group, name)
-    wanted |= {key: value for key, value in changes.items() if key in wanted}
+    return build(fitted(node(group, name), changes))
+
+
+def fitted(wanted: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Fit the node of an objective, and those of the parts it has, to the small data."""
+    wanted = wanted | {key: value for key, value in changes.items() if key in wanted}
     if "label" in wanted and wanted["label"] not in ("gender", "age"):
         wanted["label"] = "age"
     if "negatives" in wanted:
         wanted["negatives"] = 16
-    return build(wanted)
+    if "parts" in wanted:
+        wanted["parts"] = {name: fitted(part, changes) for name, part in wanted["parts"].items()}
+    return wanted
 
 
 def histories(batch: int = 5, seed: int = 0) -> Tensor:

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from userrep.errors import DataError
+from userrep.errors import ConfigError, DataError, suggest
 from userrep.evaluation import metrics
 from userrep.evaluation.ranking import Csr, Scorer, count_competitors, uniform_negatives
 
@@ -15,6 +15,8 @@ CUTOFFS = (5, 10, 20)
 SAMPLED = 99
 RANKED = {"hr": metrics.hit_rate, "ndcg": metrics.ndcg, "mrr": metrics.reciprocal_rank}
 PROBABILITY = "p:"  # begins the name of a class's column
+PART, JUDGED, OVERALL = "part", "judged_by", "overall"  # columns of a joint result, and what it is judged by
+LEAST = 1e-4  # smaller metrics count as this much in `overall`: one that is zero at first would hide the others
 
 Metrics = dict[str, float]
 
@@ -167,9 +169,91 @@ class ClassificationResult(Result):
         return cls(users, np.asarray(table["label"]), probabilities, classes)
 
 
+@dataclass(frozen=True)
+class JointResult(Result):
+    """The results of several tasks, one after the other; a part's metrics are its own, named `part/metric`.
+
+    `judged` names the metric that each part is judged by. `overall` is the geometric mean of these, those where less is
+    better inverted: it rises with the mean of the parts' relative gains, whatever their units. A part without a case,
+    as in a subset of users, is left out.
+    """
+
+    kind: ClassVar[str] = "joint"
+    parts: Mapping[str, Result]
+    judged: Mapping[str, str]
+
+    @classmethod
+    def of(cls, parts: Mapping[str, Result], judged: Mapping[str, str]) -> "JointResult":
+        """Join results by name of their parts."""
+        return cls(np.concatenate([part.users for part in parts.values()]), parts, judged)
+
+    def values(self) -> dict[str, np.ndarray]:
+        """Return nothing: no metric is a mean over the cases of all parts."""
+        return {}
+
+    def pooled(self, weights: np.ndarray | None) -> dict[str, float | np.ndarray]:
+        found: dict[str, float | np.ndarray] = {}
+        for name, cases in self._places().items():
+            part = self.parts[name]
+            if len(part):
+                own = part.metrics() if weights is None else part.resampled(weights[:, cases])
+                if self.judged[name] not in own:
+                    raise ConfigError(f"{name} has no metric '{self.judged[name]}'", suggest(self.judged[name], own))
+                found |= {f"{name}/{metric}": value for metric, value in own.items()}
+        return found | {OVERALL: overall({name: found[name] for name in self._judges() if name in found})}
+
+    def table(self) -> dict[str, np.ndarray]:
+        """Return the parts' columns under their prefixes, -1 or NaN in the rows of other parts."""
+        found = {column: np.repeat(names, [len(part) for part in self.parts.values()]) for column, names in
+                 ((PART, list(self.parts)), (JUDGED, [self.judged[name] for name in self.parts]))}  # fmt: skip
+        for name, cases in self._places().items():
+            for column, values in self.parts[name].table().items():
+                filled = np.full(len(self), np.nan if values.dtype.kind == "f" else -1, dtype=values.dtype)
+                filled[cases] = values
+                found[f"{name}/{column}"] = filled
+        return found
+
+    @classmethod
+    def from_table(cls, users: np.ndarray, table: Mapping[str, np.ndarray]) -> "JointResult":
+        names = [str(name) for name in dict.fromkeys(table[PART])]
+        parts, judged = {}, {}
+        for name in names:
+            rows, prefix = np.flatnonzero(table[PART] == name), f"{name}/"
+            own = {column.removeprefix(prefix): table[column][rows] for column in table if column.startswith(prefix)}
+            parts[name], judged[name] = read_result(users[rows], own), str(table[JUDGED][rows[0]])
+        return cls.of(parts, judged)
+
+    def subset(self, mask: np.ndarray) -> "JointResult":
+        """Return the cases of a mask or an index, still part after part."""
+        chosen = np.arange(len(self))[mask]
+        kept = {name: chosen[(chosen >= cases.start) & (chosen < cases.stop)] - cases.start
+                for name, cases in self._places().items()}  # fmt: skip
+        return self.of({name: self.parts[name].subset(places) for name, places in kept.items()}, self.judged)
+
+    def _places(self) -> dict[str, slice]:
+        """Return where the cases of each part lie."""
+        ends = np.cumsum([len(part) for part in self.parts.values()])
+        return {name: slice(int(end) - len(part), int(end))
+                for (name, part), end in zip(self.parts.items(), ends, strict=True)}  # fmt: skip
+
+    def _judges(self) -> list[str]:
+        return [f"{name}/{metric}" for name, metric in self.judged.items()]
+
+
+def overall(values: Mapping[str, float | np.ndarray]) -> float | np.ndarray:
+    """Return the geometric mean of metrics by their names, `part/metric`, those where less is better inverted."""
+    signs = [-1 if name.rpartition("/")[2] in metrics.LOWER_IS_BETTER else 1 for name in values]
+    logs = [np.log(np.maximum(value, LEAST)) for value in values.values()]
+    return np.exp(sum(sign * log for sign, log in zip(signs, logs, strict=True)) / len(logs))
+
+
 def joined(results: Sequence[Result]) -> Result:
     """Return the cases of several results of one kind, those of as many folds, as one."""
     first = results[0]
+    if isinstance(first, JointResult):
+        alike = [result for result in results if isinstance(result, JointResult)]
+        parts = {name: joined([result.parts[name] for result in alike]) for name in first.parts}
+        return JointResult.of(parts, first.judged)
     names = [field.name for field in fields(first) if isinstance(getattr(first, field.name), np.ndarray)]
     arrays = {name: np.concatenate([getattr(one, name) for one in results]) for name in names}
     if isinstance(first, ClassificationResult):
@@ -178,11 +262,13 @@ def joined(results: Sequence[Result]) -> Result:
 
 
 def read_result(users: np.ndarray, table: Mapping[str, np.ndarray]) -> Result:
-    """Read a result of either kind back from its columns.
+    """Read a result of any kind back from its columns.
 
     Raises:
-        DataError: they are the columns of neither kind.
+        DataError: they are the columns of no kind.
     """
+    if {PART, JUDGED} <= table.keys():
+        return JointResult.from_table(users, table)
     if not {"label", "predicted"} <= table.keys() and not {"targets", "greater", "ties"} <= table.keys():
         raise DataError(f"these are no results: columns {', '.join(table)}", "evaluate the run again with --fresh")
     kind = ClassificationResult if "label" in table else RankingResult

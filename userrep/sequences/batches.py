@@ -17,18 +17,20 @@ POOL = 16  # batches whose examples are sorted by length together, so that short
 class Batch:
     """What a loss sees: `items (B, T)` left-padded with 0, `targets (B, T)` or `(B,)`, `rows (B,)` of the users.
 
-    `user (B, P * D)` holds cached user vectors where nothing below the head trains, else None.
+    `user (B, P * D)` holds cached user vectors where nothing below the head trains, else None. `part` names the task
+    that the batch is of, where several are learned together.
     """
 
     items: Tensor
     targets: Tensor
     rows: Tensor
     user: Tensor | None = None
+    part: str | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on another device."""
         user = None if self.user is None else self.user.to(device)
-        return Batch(self.items.to(device), self.targets.to(device), self.rows.to(device), user)
+        return Batch(self.items.to(device), self.targets.to(device), self.rows.to(device), user, self.part)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Exposure: what of the data a task learns from and what it is judged by, and where those of two tasks meet."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,6 +39,26 @@ class Leak:
     kind: str
     role: str
     share: float
+
+
+def united(exposures: Sequence[Exposure]) -> Exposure:
+    """Return what several tasks that are learned together read and ask for."""
+    taught = [each.taught for each in exposures if each.taught is not None]
+    return Exposure(
+        answers=_either([each.answers for each in exposures]),
+        inputs=_either([each.inputs for each in exposures]),
+        judged={role: _either([each.judged.get(role, {}) for each in exposures]) for role in ("valid", "test")},
+        taught=np.any(taught, axis=0) if taught else None,
+        examined=_either([each.examined for each in exposures]),
+    )
+
+
+def _either(masks: Iterable[Masks]) -> dict[str, np.ndarray]:
+    """Mark what any of several masks marks, by their names."""
+    found: dict[str, np.ndarray] = {}
+    for name, mask in ((name, mask) for each in masks for name, mask in each.items()):
+        found[name] = found[name] | mask if name in found else mask
+    return found
 
 
 def leaks(learner: Exposure, judge: Exposure) -> Iterator[Leak]:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from userrep.evaluation.metrics import LOWER_IS_BETTER
+from userrep.evaluation.results import OVERALL
 from userrep.run import Run
 
-HEADLINES = ("accuracy", "macro_f1", "log_loss", "auc", "ndcg@10", "hr@10", "mrr@10")
+HEADLINES = ("accuracy", "macro_f1", "log_loss", "auc", "ndcg@10", "hr@10", "mrr@10", OVERALL)
 
 
 def headline(run: Run, asked: str | None = None) -> tuple[str, float] | None:

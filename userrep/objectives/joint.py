@@ -1,0 +1,179 @@
+"""Joint: several tasks learned together, one encoder and a head for each (the multi-task control of Conure, MTL)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import permutations
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from userrep.errors import ConfigError, UsageError
+from userrep.evaluation.results import OVERALL, JointResult
+from userrep.models.encoder import Encoder
+from userrep.objectives.objective import Objective
+from userrep.sequences.batches import Batch, Cases, Feed, Order
+from userrep.sequences.exposure import Exposure, leaks, united
+from userrep.sequences.protocol import Protocol
+from userrep.sequences.store import Prepared, Sequences
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class Interleaved:
+    """Feed several tasks: an epoch has every batch of each once, all in one random order.
+
+    The index of a batch is that of its part's own feed with the part's number before each row: (B,) becomes (B, 2).
+    """
+
+    def __init__(self, feeds: Mapping[str, Feed]) -> None:
+        self.feeds = dict(feeds)
+
+    def order(self, rng: np.random.Generator) -> Order:
+        """Draw the order of each part from a stream of its own, then how the batches follow each other."""
+        streams = rng.spawn(len(self.feeds))
+        drawn = [feed.order(own) for feed, own in zip(self.feeds.values(), streams, strict=True)]
+        batches = [_of_part(part, index) for part, order in enumerate(drawn) for index in order]
+        return [batches[place] for place in rng.permutation(len(batches))]
+
+    def batch(self, index: np.ndarray) -> Batch:
+        """Make a batch of the part that its index names."""
+        name, own = list(self.feeds)[index[0, 0]], index[:, 1:]
+        made = self.feeds[name].batch(own[:, 0] if own.shape[1] == 1 else own)
+        return replace(made, part=name)
+
+
+def _of_part(part: int, index: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.full(len(index), part), index])
+
+
+class Joint(Objective):
+    """Learn several tasks at once: each step is a batch of one of them, and its loss is that task's own.
+
+    parts    the tasks by name; the name begins the names of a part's metrics
+    weights  by which the losses of parts are multiplied, 1 where a part is not named
+
+    The epoch is chosen by `overall` (`JointResult`), made of the metrics by which the parts choose theirs.
+    """
+
+    kind: ClassVar[str] = "joint"
+    metric = OVERALL
+
+    def __init__(self, parts: Mapping[str, Objective], weights: Mapping[str, float] | None = None) -> None:
+        super().__init__()
+        if not parts:
+            raise ConfigError("a joint task has no parts", "give task.parts: a name and a task for each")
+        for name, part in parts.items():
+            if not NAME.fullmatch(name) or hasattr(nn.ModuleDict(), name):
+                raise ConfigError(f"'{name}' cannot name a part", "take small letters, digits and _, such as liked")
+            if not isinstance(part, Objective) or isinstance(part, Joint):
+                raise ConfigError(f"part {name} is no task that can be joined", "give a task, and no joint one")
+        for name, weight in (weights or {}).items():
+            if name not in parts:
+                raise ConfigError(f"there is no part '{name}' to weigh", f"choose from {', '.join(parts)}")
+            if not 0 < weight < float("inf"):
+                raise ConfigError(f"the weight of part {name} is {weight}", "give a positive number")
+        self.heads = nn.ModuleDict(parts)
+        self.weights = {name: 1.0 for name in parts} | dict(weights or {})
+
+    @property
+    def parts(self) -> dict[str, Objective]:
+        """Return the tasks by name."""
+        return {name: part for name, part in self.heads.items() if isinstance(part, Objective)}
+
+    @property
+    def task_name(self) -> str:
+        return "+".join(part.task_name for part in self.parts.values())
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Name whatever a part is judged by."""
+        return tuple(dict.fromkeys(split for part in self.parts.values() for split in part.splits))
+
+    def check_encoder(self, encoder: Encoder) -> None:
+        for part in self.parts.values():
+            part.check_encoder(encoder)
+
+    def setup(self, encoder: Encoder, data: Prepared, protocol: Protocol) -> None:
+        for part in self.parts.values():
+            part.setup(encoder, data, protocol)
+
+    def inputs(self, data: Prepared, protocol: Protocol) -> Sequences:
+        """Return what the part reads that reads most, the ids of which are those of the others and more."""
+        return self._widest(data, protocol).inputs(data, protocol)
+
+    def extra_items(self, data: Prepared, protocol: Protocol) -> int:
+        return self._widest(data, protocol).extra_items(data, protocol)
+
+    def slice_values(self, data: Prepared, protocol: Protocol, cases: Cases) -> dict[str, np.ndarray]:
+        """Return nothing: the cases of different tasks make no slice together."""
+        return {}
+
+    def cases(self, data: Prepared, protocol: Protocol, role: str) -> Cases:
+        """Return the cases of all parts, part after part; the ends of each are in what it reads itself."""
+        found = [part.cases(data, protocol, role) for part in self.parts.values()]
+        rows, ends, targets = (
+            np.concatenate([getattr(one, name) for one in found]) for name in ("rows", "ends", "targets")
+        )
+        return Cases(rows, ends, targets)
+
+    def feed(self, data: Prepared, protocol: Protocol, users: np.ndarray, length: int, batch_size: int) -> Interleaved:
+        """Feed the batches of all parts; `length` is that of windows, whole histories are as long as the protocol's."""
+        self._check_apart(data, protocol, users)
+        return Interleaved(
+            {
+                name: part.feed(data, protocol, users, _length_of(part, length, protocol), batch_size)
+                for name, part in self.parts.items()
+            }
+        )
+
+    def exposure(self, data: Prepared, protocol: Protocol, users: np.ndarray) -> Exposure:
+        return united([part.exposure(data, protocol, users) for part in self.parts.values()])
+
+    def loss(self, encoder: Encoder, batch: Batch, generator: torch.Generator) -> Tensor:
+        assert batch.part is not None
+        return self.weights[batch.part] * self.parts[batch.part].loss(encoder, batch, generator)
+
+    def scores(self, encoder: Encoder, items: Tensor) -> Tensor:
+        """Return the answers of all parts, side by side."""
+        return torch.cat([part.scores(encoder, items) for part in self.parts.values()], dim=1)
+
+    def evaluate(
+        self, encoder: Encoder, data: Prepared, protocol: Protocol, role: str, users: np.ndarray | None = None
+    ) -> JointResult:
+        found = {name: part.evaluate(encoder, data, protocol, role, users) for name, part in self.parts.items()}
+        return JointResult.of(found, {name: part.metric for name, part in self.parts.items()})
+
+    def cached(self, feed: Feed, encoder: Encoder, data: Prepared, protocol: Protocol) -> Feed:
+        assert isinstance(feed, Interleaved)
+        feeds = {name: part.cached(feed.feeds[name], encoder, data, protocol) for name, part in self.parts.items()}
+        return Interleaved(feeds)
+
+    def forget(self) -> None:
+        for part in self.parts.values():
+            part.forget()
+
+    def _widest(self, data: Prepared, protocol: Protocol) -> Objective:
+        """Return the part whose histories hold items beyond the source domain, the first where none does."""
+        wide = [part for part in self.parts.values() if part.extra_items(data, protocol)]
+        names = sorted({part.inputs(data, protocol).name for part in wide})
+        if len(names) > 1:
+            raise UsageError(f"parts read {' and '.join(names)}", "join tasks that read one domain beside the source")
+        return next(iter(wide or self.parts.values()))
+
+    def _check_apart(self, data: Prepared, protocol: Protocol, users: np.ndarray) -> None:
+        """Raise UsageError where one part would learn what another is judged by."""
+        said = {name: part.exposure(data, protocol, users) for name, part in self.parts.items()}
+        for learner, judge in permutations(said, 2):
+            for leak in leaks(said[learner], said[judge]):
+                raise UsageError(
+                    f"part {learner} learns from {leak.share:.1%} of what part {judge} is asked for in {leak.role}",
+                    "join tasks that keep to one cut, such as chain_liked, or a label with until=cut",
+                )
+
+
+def _length_of(part: Objective, length: int, protocol: Protocol) -> int:
+    """Return how long the inputs of a task are in training: windows are cut, a label is told by a whole history."""
+    return protocol.history if part.kind == "classification" else length
