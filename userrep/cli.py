@@ -117,10 +117,15 @@ def prune(
 def evaluate(
     runs: Runs,
     split: Annotated[Split, typer.Option(help="Which cases to read.")] = Split.test,
-    export: Annotated[Path | None, typer.Option(help="Write the metrics and per-user results there.")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(metavar="all|1,2,...", help="Tasks that the one run's encoder has learned.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Write metrics and per-user results there; with --tasks, plain runs.")
+    ] = None,
 ) -> Ask:
     """Measure runs on their test cases, with intervals and slices."""
-    return Ask(extra={"runs": runs, "split": split.value, "export": export})
+    return Ask(extra={"runs": runs, "split": split.value, "tasks": tasks, "export": export})
 
 
 @_verb("verify", "data_dir", "json")

@@ -21,13 +21,16 @@ def run(request: Request) -> dict[str, Any]:
     """Evaluate the runs of `extra["runs"]` on `extra["split"]`: test (the default) or valid.
 
     What a run has been evaluated on already is shown again, unless `--fresh`. `extra["export"]` names a folder
-    for copies; with several runs each gets a folder of its own name in it.
+    for copies; with several runs each gets a folder of its own name in it. With `extra["tasks"]` the one run answers
+    for tasks of its chain, and `extra["export"]` gets a plain run of each.
 
     Raises:
         UsageError: a path is no run, or the run is not finished.
     """
     split, export = request.extra.get("split") or "test", request.extra.get("export")
     runs = [open_run(path) for path in request.extra["runs"]]
+    if request.extra.get("tasks"):
+        return _tasks(runs, request.extra["tasks"], split, request)
     answers, reports = [], {}
     for found in runs:
         if found.verb != "baseline" and not request.fresh and read_report(found, split) is not None:
@@ -68,6 +71,16 @@ def _measure(source: Run, split: str, request: Request) -> dict[str, Any]:
     report = make_report(result, objective, data, protocol, split, source.weights_hash)
     save_report(source, report, result, data)
     return report
+
+
+def _tasks(runs: list[Run], asked: str, split: str, request: Request) -> dict[str, Any]:
+    from userrep.stages.chain_report import evaluate_chain
+
+    if len(runs) > 1:
+        raise UsageError(f"--tasks reads one chain, and {len(runs)} runs are named", "name its newest run alone")
+    if not runs[0].finished:
+        raise UsageError(f"{runs[0].path} is not finished", to_go_on(runs[0]))
+    return evaluate_chain(runs[0], asked, split, request)
 
 
 def _export(source: Run, split: str, folder: Path) -> None:

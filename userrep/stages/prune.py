@@ -8,11 +8,11 @@ from userrep.build import build
 from userrep.config import compose
 from userrep.errors import UsageError
 from userrep.methods.prune import sparsity
-from userrep.methods.surgery import flatten
 from userrep.run import Run, default_path, open_run, writing
 from userrep.sequences.protocol import seen_users
 from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.certificate import certify
+from userrep.stages.export import export
 from userrep.stages.inherit import origins, own_overrides
 from userrep.stages.request import Request
 from userrep.stages.restore import check_trained, restore
@@ -51,7 +51,10 @@ def run(request: Request) -> dict[str, Any]:
     console.table(f"pruned: {path}, sparsity {saved['sparsity']:.3f}", ["", f"valid {saved['metric']}"], rows)
     answer = {"run": str(path), "base": str(base.path)} | {key: saved[key] for key in ("sparsity", "metrics", "stages")}
     if request.extra.get("export") is not None:
-        answer["export"] = export(pruned, data, Path(request.extra["export"]), request.fresh)
+        to, (encoder, objective) = Path(request.extra["export"]), restore(pruned, data)
+        answer["export"] = export(
+            pruned, encoder, objective, data, to, weights_hash=pruned.weights_hash, fresh=request.fresh
+        )
     return answer
 
 
@@ -66,27 +69,6 @@ def compose_from(base: Run, request: Request) -> dict[str, Any]:
     return composed | {group: base.config[group] for group in INHERITED} | told
 
 
-def export(source: Run, data: Prepared, path: Path, fresh: bool = False) -> str:
-    """Write the run's encoder as a plain pre-trained run with no parent, zeros in place of masks."""
-    encoder, objective = restore(source, data)
-    config = {key: value for key, value in source.config.items() if key not in ("method", "trainer")}
-    if inserted := _inserted(source):
-        config["method"] = inserted
-    with writing(path, verb="pretrain", config=config | {"exported_from": source.weights_hash}, fresh=fresh) as session:
-        if not session.finished_before:
-            save_weights(path / "model.safetensors", flatten(encoder), objective)
-            kept = ("data", "splits", "task", "protocol_hash", "metrics", "sparsity")
-            session.finish(**{key: source.record[key] for key in kept}, exported_from=str(source.path))
-    console.note(f"exported: {path}")
-    return str(path)
-
-
-def _inserted(run: Run) -> dict[str, Any] | None:
-    """Return the method whose modules the first ancestor came with: that of an imported run, else None."""
-    base = run.parent()
-    return run.config.get("method") if base is None else _inserted(base)
-
-
 def _base_path(request: Request) -> Path:
     path = request.extra.get("source") or request.base
     if path is None:
@@ -95,7 +77,6 @@ def _base_path(request: Request) -> Path:
 
 
 def _train(request: Request, config: dict[str, Any], base: Run, data: Prepared, made: Run) -> dict[str, Any]:
-    folder = made.path
     seed_everything(config["seed"])
     encoder, objective = restore(base, data)
     method, protocol, trainer = build(config["method"]), build(config["protocol"]), build(config["trainer"])
@@ -105,14 +86,14 @@ def _train(request: Request, config: dict[str, Any], base: Run, data: Prepared, 
     method.adapt(encoder, protocol.readout)
     job = Job(
         encoder=encoder, objective=objective, phases=method.phases(encoder), data=data, protocol=protocol,
-        trainer=trainer, users=users, length=trainer.length, seed=config["seed"], folder=folder,
+        trainer=trainer, users=users, length=trainer.length, seed=config["seed"], folder=made.path,
         device=choose_device(request.device),
     )  # fmt: skip
     record = train(job)
     method.finish(encoder)
-    save_weights(folder / "delta.safetensors", encoder, objective)
+    save_weights(made.path / "delta.safetensors", encoder, objective)
     certificate = certify(made, method, encoder, objective, data, protocol)
-    pruned = next(r for r in Journal(folder / "log.jsonl").records() if r["phase"] == job.phases[0].name)
+    pruned = next(r for r in Journal(made.path / "log.jsonl").records() if r["phase"] == job.phases[0].name)
     metric = objective.metric
     return conditions(data, protocol, objective.splits, objective.task_name) | {
         "metric": metric, "metrics": validation_metrics(record), "sparsity": sparsity(encoder),

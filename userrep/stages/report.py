@@ -39,18 +39,21 @@ def make_report(
     }
 
 
-def save_report(run: Run, report: Report, result: Result, data: Prepared) -> None:
-    """Keep the report and the per-user table in the run; a look at test users is recorded beside them."""
-    metrics, per_user = (run.path / name for name in FILES[report["split"]])
+def save_report(run: Run, report: Report, result: Result, data: Prepared, part: str = "", **reading: Any) -> None:
+    """Keep the report and the per-user table in the run; a look at test users is recorded in it, with `reading`.
+
+    `part` is a folder in the run, for one of several reports.
+    """
+    metrics, per_user = (run.path / part / name for name in FILES[report["split"]])
     write_per_user(per_user, result, data.user_ids)
     if report["split"] == "test":
-        run.add_reading(split="test", weights_hash=report["weights_hash"], metrics=report["metrics"])
+        run.add_reading(split="test", weights_hash=report["weights_hash"], metrics=report["metrics"], **reading)
     write_json(metrics, report)
 
 
-def read_report(run: Run, split: str) -> Report | None:
+def read_report(run: Run, split: str, part: str = "") -> Report | None:
     """Return the report of this split that the run holds, if it is whole and of the run's own weights."""
-    paths = [run.path / name for name in FILES[split]]
+    paths = [run.path / part / name for name in FILES[split]]
     if not all(path.is_file() for path in paths):
         return None
     report: Report = read_json(paths[0])

@@ -23,7 +23,15 @@ def restore(run: Run, data: Prepared, device: torch.device | None = None) -> tup
     """
     check_trained(run)
     check_data(run, data)
-    config, parent = run.config, run.parent()
+    parent = run.parent()
+    encoder, objective = untrained(run.config, parent, data)
+    load_weights(run.weights, encoder, objective, partial=parent is not None)
+    target = device or torch.device("cpu")
+    return encoder.to(target).eval(), objective.to(target).eval()
+
+
+def untrained(config: dict[str, Any], parent: Run | None, data: Prepared) -> tuple[Encoder, Objective]:
+    """Return encoder and objective of a run's config as they are before its own weights are loaded."""
     protocol = build(config["protocol"], at="protocol")
     encoder = base_encoder(config, parent, data)
     aim = "task" if config.get("task") else "objective"
@@ -32,9 +40,7 @@ def restore(run: Run, data: Prepared, device: torch.device | None = None) -> tup
     if config.get("method"):
         build(config["method"], at="method").adapt(encoder, protocol.readout)
     objective.setup(encoder, data, protocol)
-    load_weights(run.weights, encoder, objective, partial=parent is not None)
-    target = device or torch.device("cpu")
-    return encoder.to(target).eval(), objective.to(target).eval()
+    return encoder, objective
 
 
 def base_encoder(config: dict[str, Any], parent: Run | None, data: Prepared) -> Encoder:
