@@ -9,49 +9,56 @@ import numpy as np
 from userrep import console
 from userrep.build import build
 from userrep.config import compose
-from userrep.methods.growth import grow_for, with_growth
 from userrep.methods.method import Method, Phase
 from userrep.methods.surgery import matching
 from userrep.models.encoder import Encoder
 from userrep.run import Run, default_path, newest_run, open_run, writing
 from userrep.sequences.store import Prepared, open_prepared
+from userrep.stages.attach import VERB, attach
 from userrep.stages.certificate import certify, check_certified
 from userrep.stages.chain_audit import check_chain
+from userrep.stages.chaining import Steps, asked, check_new, run_tasks
 from userrep.stages.controls import hold, plan
 from userrep.stages.inherit import check_source, given, origins, own_overrides, protocol_of
 from userrep.stages.request import Request
 from userrep.stages.restore import base_encoder, check_data, check_trained, uses_base
 from userrep.stages.resume import resumed
-from userrep.stages.seen import check_cut, share_seen
+from userrep.stages.seen import share_seen
 from userrep.stages.served import check_serves
 from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
 from userrep.training.fit import Job
 from userrep.training.seed import seed_everything
 from userrep.training.weights import added_names, buffers, changed_buffers, count, identities, save_weights
 
-VERB = "transfer"
 DELTA = "delta.safetensors"
 
 
 def run(request: Request) -> dict[str, Any]:
-    """Adapt, train, and write the delta; report what trained and what it weighs."""
+    """Adapt, train, and write the delta; report what trained and what it weighs. `tasks=[...]` makes a run for each."""
+    several = asked(request)
+    if several is not None:
+        return run_tasks(several, Steps(lambda own: _base(own, None), compose_from, _make, _told))
     earlier = resumed(request, VERB)
     base = _base(request, earlier)
     check_trained(base)
     config = earlier.config if earlier and not request.overrides else compose_from(base, request)
+    check_new(base, config)
     path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config, base)
     controls = plan(request.extra.get("controls") or (), config, base, path, request)
     if request.dry_run:
         planned = {"controls": {control.name: str(control.path) for control in controls}} if controls else {}
         return {"run": str(path), "base": str(base.path), "config": config} | planned
     made = _make(base, request, config, path)
-    shown = ("trainable", "trainable_share", "delta_bytes", "metrics", "test_users_seen")
-    choices = config["choices"]
-    answer = {"run": str(path), "base": str(base.path), "method": choices["method"], "task": choices["task"]}
-    answer |= {name: made.record[name] for name in shown}
+    answer = _told(made, base)
     if controls:
         answer["controls"] = hold(made, controls, partial(_make, base), request)
     return answer
+
+
+def _told(made: Run, base: Run) -> dict[str, Any]:
+    shown = ("trainable", "trainable_share", "delta_bytes", "metrics", "test_users_seen")
+    chosen = {name: made.choices[name] for name in ("method", "task")}
+    return {"run": str(made.path), "base": str(base.path), **chosen, **{name: made.record[name] for name in shown}}
 
 
 def _make(base: Run, request: Request, config: dict[str, Any], path: Path) -> Run:
@@ -108,27 +115,20 @@ def _job(
 ) -> tuple[Job, Method, set[str], int]:
     """Build the training and its method, name the tensors of its delta, count what full fine-tuning would train."""
     seed_everything(config["seed"])
-    protocol, method, trainer = build(config["protocol"]), build(config["method"]), build(config["trainer"])
     encoder = base_encoder(config, base, data)
-    before, objective = identities(encoder), build(config["task"])
+    before, trainer = identities(encoder), build(config["trainer"])
+    attached = attach(encoder, config, base, data)
+    method, objective, protocol, phases = attached.method, attached.objective, attached.protocol, attached.phases
     if uses_base(config):
-        check_cut(base, protocol, objective)
         check_chain(base, data, protocol, objective)
-    grown = grow_for(encoder, objective, data, protocol)
-    full = count(encoder)
-    method.accept(encoder, VERB, str(base.path))
-    method.adapt(encoder, protocol.readout)
-    objective.setup(encoder, data, protocol)
-    phases = with_growth(encoder, method.phases(encoder), grown)
-    method.check(encoder, phases)
     names = delta_names(method, encoder, phases, before)
-    length = trainer.length if objective.kind == "ranking" else protocol.history
+    length = protocol.history if objective.kind == "classification" else trainer.length
     job = Job(
         encoder=encoder, objective=objective, phases=phases, data=data, protocol=protocol, trainer=trainer,
         users=np.ones(data.num_users, dtype=bool), length=length, seed=config["seed"], folder=folder,
         validate_first=True, device=choose_device(request.device),
     )  # fmt: skip
-    return job, method, names, full + count(objective)
+    return job, method, names, attached.whole
 
 
 def delta_names(method: Method, encoder: Encoder, phases: list[Phase], before: set[int]) -> set[str]:
