@@ -27,7 +27,7 @@ def evaluate_chain(newest: Run, asked: str, split: str, request: Request) -> dic
     runs = chain_of(newest)
     names = [name_of(run) for run in runs]
     tasks = _chosen(asked, names)
-    folders = {task: f"tasks/{task}-{re.sub(r'[^\w.=,+-]', '_', names[task - 1])}" for task in tasks}
+    folders = {task: f"tasks/{task}-{_harmless(names[task - 1])}" for task in tasks}
     reports: dict[int, Report] = {}
     if not request.fresh:
         found = {task: read_report(newest, split, folder) for task, folder in folders.items()}
@@ -62,6 +62,11 @@ def evaluate_chain(newest: Run, asked: str, split: str, request: Request) -> dic
 def name_of(run: Run) -> str:
     """Return the task of a finished run as it was chosen, or where there was no choice, as its objective calls it."""
     return run.choices.get("task") or str(run.record["task"])
+
+
+def _harmless(name: str) -> str:
+    """Return a name, which comes from a file, as part of a path that leads nowhere else."""
+    return re.sub(r"[^\w.=,+-]", "_", name)
 
 
 def _chosen(asked: str, names: list[str]) -> list[int]:
