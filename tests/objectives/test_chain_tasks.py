@@ -17,9 +17,11 @@ from userrep.baselines.ridge import Ridge
 from userrep.build import build
 from userrep.errors import ConfigError
 from userrep.objectives.classify import Classify
+from userrep.objectives.cross_domain import CrossDomain
 from userrep.objectives.next_item import NextItem
 from userrep.objectives.objective import ROLES, Objective
 from userrep.objectives.rated import Rated
+from userrep.sequences.exposure import leaks
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
 
@@ -219,3 +221,25 @@ def test_a_baseline_of_a_label_before_the_cut_reads_nothing_after_it(two: Prepar
     for until in ("cut", "end"):
         found = [predict(Classify("gender", until=until), data) for data in (two, other)]
         assert np.array_equal(*found) is (until == "cut")
+
+
+def test_a_task_in_another_domain_can_read_the_source_before_the_cut_alone(two: Prepared) -> None:
+    whole, cut = CrossDomain(), CrossDomain(until="cut")
+    begins, ends = two.sequences().offsets[:-1], two.split("chain").train_end
+    for role in ROLES:
+        cases, others = cut.cases(two, PROTOCOL, role), whole.cases(two, PROTOCOL, role)
+        assert cases.met.tolist() == others.met.tolist()
+        assert cases.ends.tolist() == np.minimum(others.ends, (begins + ends)[cases.rows]).tolist()
+    assert (whole.splits, cut.splits) == (("users",), ("events", "users"))
+    assert cut.task_name == "cold_k,until=cut"
+    with pytest.raises(ConfigError, match="history=both reads them as one"):
+        CrossDomain(history="both", until="cut")
+
+
+def test_a_domain_after_another_is_a_chain_of_one_cut_only_so(two: Prepared) -> None:
+    everybody = np.ones(two.num_users, dtype=bool)
+    first = NextItem().exposure(two, PROTOCOL, everybody)
+    for until, clean in (("cut", True), ("end", False)):
+        second = CrossDomain(until=until).exposure(two, PROTOCOL, everybody)
+        assert not list(leaks(first, second))
+        assert (not list(leaks(second, first))) is clean

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from userrep.errors import ConfigError, DataError
-from userrep.objectives.target_items import TargetCases, TargetItems
+from userrep.objectives.classify import UNTIL
+from userrep.objectives.target_items import TargetCases, TargetItems, choose
 from userrep.sequences.overlap import count_earlier
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared, Sequences
@@ -21,26 +22,42 @@ class CrossDomain(TargetItems):
     target   the domain whose items are ranked; None where the data set has but one beside the source
     history  source: source events only; both: target events too, whose items then get rows in the stem's table
     cut      what is before: order: an earlier place in the order over all domains; time: a smaller time
+    until    what of the source is read: end, all before the target; cut, what lies before the first cut of
+             `protocol.events` too, so that nothing is read that another task of a chain asks for
     The rest is in `TargetItems`; `min_history` counts source events.
     """
 
     USUAL: ClassVar[dict[str, Any]] = TargetItems.USUAL | {
-        "target": None, "history": "source", "cut": "order", "min_rating": None,
+        "target": None, "history": "source", "cut": "order", "until": "end", "min_rating": None,
     }  # fmt: skip
 
     def __init__(
-        self, target: str | None = None, which: str = "all", history: str = "source", cut: str = "order", **own: Any
+        self,
+        target: str | None = None,
+        which: str = "all",
+        history: str = "source",
+        cut: str = "order",
+        until: str = "end",
+        **own: Any,
     ) -> None:
         super().__init__(which=which, **own)
-        for name, value, known in (("history", history, HISTORIES), ("cut", cut, CUTS)):
-            if value not in known:
-                raise ConfigError(f"task.{name} is '{value}'", f"choose from {', '.join(known)}")
+        for name, value, known in (("history", history, HISTORIES), ("cut", cut, CUTS), ("until", until, UNTIL)):
+            choose(name, value, known)
         if history == "both" and which == "first" and self.min_rating is None:
             raise ConfigError(
                 "nothing of the target domain comes before a first target: history=both is history=source",
                 "set task.history=source, or task.which=all",
             )
-        self.target, self.history, self.cut = target, history, cut
+        if history == "both" and until == "cut":
+            raise ConfigError(
+                "task.until=cut ends the source's history before the target's, and history=both reads them as one",
+                "set task.history=source, or task.until=end",
+            )
+        self.target, self.history, self.cut, self.until = target, history, cut, until
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return super().splits if self.until == "end" else ("events", *super().splits)
 
     @property
     def kind_of_task(self) -> str:
@@ -85,6 +102,8 @@ class CrossDomain(TargetItems):
                 f"{source} and {target} share no user of {data.name}", "give users who have events in both one id"
             )
         earlier, met = self._before(data, before, wanted)
+        if self.until == "cut":
+            earlier = np.minimum(earlier, data.split(protocol.events, domain=source).train_end[owners])
         asked = self.first_of_each(owners, shared & self.rated_enough(wanted.ratings, target))
         chosen = np.flatnonzero(asked & (earlier >= self.min_history))
         rows, met = owners[chosen], wanted.offsets[owners[chosen]] + met[chosen]

@@ -23,7 +23,7 @@ TOLD = {
 }  # by kind of leak
 ONE_CUT = (
     "cut all tasks of a chain at one place, before the first: protocol.events=chain and tasks that keep to it, "
-    "such as next_item, chain_liked, or a label with task.until=cut"
+    "such as next_item, chain_liked, or others with task.until=cut"
 )
 ONE_DIVISION = "divide the users once for all tasks of a chain: the same protocol.users and protocol.fold"
 REMEDIES = {"answers": ONE_CUT, "inputs": ONE_CUT, "labels": ONE_DIVISION}
