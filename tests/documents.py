@@ -121,6 +121,7 @@ def smoke(words: list[str]) -> list[str]:
         short += ["dataset.n_users=120"] if "dataset=synthetic" in short else []
         two = any(word == f"dataset={name}" for word in words for name in TWO_DOMAINS)
         short += ["dataset.target_items=16", "dataset.labels=[]"] if two else []
+    short += ["~task.parts.occupation"] if "task=joint_ml" in short else []  # generated users have none
     stack = all(word.startswith("model=nextitnet") for word in short if word.startswith(("model=", "model.dilations=")))
     if verb == "pretrain" and stack:
         short.append("model.dilations=[1,1]")

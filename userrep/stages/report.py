@@ -8,7 +8,7 @@ import numpy as np
 from userrep import console
 from userrep.evaluation.intervals import bootstrap
 from userrep.evaluation.per_user import write_per_user
-from userrep.evaluation.results import Result
+from userrep.evaluation.results import OVERALL, Result
 from userrep.evaluation.slices import slices
 from userrep.files import read_json, write_json
 from userrep.objectives.objective import Objective
@@ -68,6 +68,8 @@ def show_report(path: Path, report: Report) -> None:
         rows.append([name, value, low, high])
     console.note(f"evaluated: {path}")
     console.table(f"{report['users']:,} {report['split']} users", ["metric", "value", "95 % from", "to"], rows)
+    if not report["slices"]:
+        return
     headline = "ndcg@10" if "ndcg@10" in report["metrics"] else "accuracy"
     pieces = [[p["by"], p["low"], p["high"], p["cases"], p["metrics"][headline]] for p in report["slices"]]
     console.table(f"{headline} by slice", ["slice", "from", "to", "cases", headline], pieces)
@@ -75,7 +77,8 @@ def show_report(path: Path, report: Report) -> None:
 
 def show_reports(reports: dict[Path, Report]) -> None:
     """Print several runs, a row each, with their headline metrics; those of a kind of task share a table."""
-    for names in (("accuracy", "macro_f1", "log_loss", "auc"), ("ndcg@10", "hr@10", "mrr@10", "ndcg@10@uni99")):
+    ranked = ("ndcg@10", "hr@10", "mrr@10", "ndcg@10@uni99")
+    for names in (("accuracy", "macro_f1", "log_loss", "auc"), ranked, (OVERALL,)):
         alike = {path: report for path, report in reports.items() if names[0] in report["metrics"]}
         if alike:
             rows = [
