@@ -83,7 +83,7 @@ class Conure(Method):
             raise ConfigError("method has both table and table_rank", "mask the item table, or change it; not both")
         self.task = 1
 
-    def accept(self, encoder: Encoder, verb: str, base: str) -> None:
+    def accept(self, encoder: Encoder, verb: str, base: str, before: Method | None = None) -> None:
         done = tasks_of(encoder)
         if verb == "transfer" and done == 0:
             raise ConfigError(
@@ -99,6 +99,11 @@ class Conure(Method):
             raise ConfigError(
                 "method.dense_last=true for task 1 leaves no free weight for another task",
                 "leave it out: it is for the last task of a chain",
+            )
+        if verb == "transfer" and isinstance(before, Conure) and before.vectors != self.vectors:
+            raise ConfigError(
+                f"method.vectors is {self.vectors}, and base {base} was made with {before.vectors}",
+                f"give method.vectors={before.vectors}: whose norms and biases are is settled for a whole chain",
             )
 
     def insert(self, encoder: Encoder) -> None:
@@ -131,7 +136,7 @@ class Conure(Method):
                     raise ConfigError(
                         f"phase {phase.name} of task {self.task} would train {name}, which is no task's own",
                         "leave it frozen: no table_rank, stem_patch or task.history=both after task 1; norms and "
-                        "biases may be each task's own: method.vectors=own",
+                        "biases may be each task's own: method.vectors=own, from task 1 on",
                     )
 
     def finish(self, encoder: Encoder) -> None:

@@ -54,8 +54,8 @@ class Method(Component):
     def __init__(self, table_rank: int = 0, stem_patch: int = 0) -> None:
         self.table_rank, self.stem_patch = table_rank, stem_patch
 
-    def accept(self, encoder: Encoder, verb: str, base: str) -> None:
-        """Raise ConfigError, with the command to type, where run `base` cannot be what `verb` starts from."""
+    def accept(self, encoder: Encoder, verb: str, base: str, before: "Method | None" = None) -> None:
+        """Raise ConfigError, with a way out, where run `base`, made by method `before`, is no start for `verb`."""
 
     def adapt(self, encoder: Encoder, readout: str) -> Encoder:
         """Change the encoder in place and return it; base weights are in it already, a delta comes later."""
