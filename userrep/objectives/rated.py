@@ -93,7 +93,8 @@ class Rated(TargetItems):
             newest = _from_the_end(owners[chosen], role[chosen]) < self.recent
             chosen = chosen[(role[chosen] != ROLES["train"]) | newest]
         missing = int((high & (places < self.min_history)).sum())
-        told = f"left out: {missing:,} targets with fewer than {self.min_history} events before them"
+        least = "no event" if self.min_history == 1 else f"fewer than {self.min_history} events"
+        told = f"left out: {missing:,} targets with {least} before them"
         return chosen, places[chosen], told if missing else ""
 
     def _role_of(self, places: np.ndarray, rows: np.ndarray, data: Prepared, protocol: Protocol) -> np.ndarray:
