@@ -6,7 +6,7 @@ from typing import Any
 
 from userrep.errors import DataError, UsageError, VerificationError
 from userrep.files import read_json, sha256_of, write_json
-from userrep.run.record import Run, config_hash
+from userrep.run.record import Run, hash_of
 
 FILE = "certificate.json"
 FORMAT = 1
@@ -65,11 +65,7 @@ def read_certificate(run: Run) -> Certificate:
         raise DataError(f"{path} was made by a newer userrep", "update userrep: pip install --upgrade userrep")
     if not _is_certificate(found):
         raise VerificationError(f"{path} is no certificate", REMEDY)
-    made_of = {
-        "config_hash": run.record["config_hash"],
-        "base": (run.record.get("parent") or {}).get("weights_hash"),
-        "weights": run.weights_hash,
-    }
+    made_of = {"config_hash": run.record["config_hash"], "base": _base_hash(run)}
     for key, value in made_of.items():
         if found[key] != value:
             raise VerificationError(f"{path} is the certificate of another run: its {key} differs", REMEDY)
@@ -99,13 +95,16 @@ def read_certificates(runs: Sequence[Run]) -> list[Certificate]:
 
 def check_config(run: Run) -> None:
     """Raise VerificationError where a run's config is not the one that its record is of."""
-    parent = run.parent()
     try:
-        same = config_hash(run.verb, run.config, parent) == run.record["config_hash"]
+        same = hash_of(run.verb, run.config, _base_hash(run)) == run.record["config_hash"]
     except (DataError, ValueError, TypeError, AttributeError):  # it is no mapping of plain values any more
         same = False
     if not same:
         raise VerificationError(f"{run.path / 'config.yaml'} is not the config that the run was made with", REMEDY)
+
+
+def _base_hash(run: Run) -> str | None:
+    return (run.record.get("parent") or {}).get("weights_hash")
 
 
 def _is_certificate(found: Any) -> bool:

@@ -185,7 +185,12 @@ def newest_run(verb: str | Iterable[str], runs_dir: Path) -> Run:
 
 def config_hash(verb: str, config: Mapping[str, Any], parent: Run | None = None) -> str:
     """Return the hash that makes two runs the same: verb, resolved config, weights of the parent."""
-    return digest({"verb": verb, "config": comparable(config), "parent": parent and parent.weights_hash})
+    return hash_of(verb, config, parent.weights_hash if parent else None)
+
+
+def hash_of(verb: str, config: Mapping[str, Any], base: str | None) -> str:
+    """Return what `config_hash` does, of a base by the hash of its weights."""
+    return digest({"verb": verb, "config": comparable(config), "parent": base})
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
