@@ -134,6 +134,23 @@ def verify(source: Run) -> Ask:
     return Ask(extra={"source": source})
 
 
+@_verb("chain", "data_dir", "device", "json")
+def chain(
+    source: Run,
+    split: Annotated[Split, typer.Option(help="Which cases to read.")] = Split.test,
+    single: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="A model of one task to hold it against; repeatable.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="A metric to tell tasks by, if they have it; may be given again.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Draw who owns the weights there.")] = None,
+) -> Ask:
+    """Measure every task of a chain after each of its tasks: what is kept, gained and left."""
+    extra = {"single": tuple(single or ()), "metrics": tuple(metric or ()), "plot": plot}
+    return Ask(extra={"source": source, "split": split.value, **extra})
+
+
 @_verb("baseline", *COMPOSING, *MAKING, "dataset", "task", "base", "device")
 def baseline(
     name: Annotated[
