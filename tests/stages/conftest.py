@@ -11,14 +11,15 @@ SMALL = ("model.width=8", "model.dilations=[1]", "trainer.batch_size=64", "train
 SHORT = ("protocol.events=chain", "trainer.epochs=1")
 
 
-def command_line(data_dir: Path) -> Callable[..., None]:
-    """Return what runs a command line that must succeed."""
+@pytest.fixture(scope="session")
+def succeed(prepared_data_dir: Path) -> Callable[..., None]:
+    """Run a verb on the prepared data set, wherever we are, and expect it to succeed."""
     from userrep import console
     from userrep.cli import main
 
     def run(*words: str) -> None:
         with pytest.raises(SystemExit) as ended:
-            main([*words, "--data-dir", str(data_dir)])
+            main([*words, "--data-dir", str(prepared_data_dir)])
         console.use_json(False)
         assert not ended.value.code, words
 
@@ -26,14 +27,14 @@ def command_line(data_dir: Path) -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def learned(tmp_path_factory: pytest.TempPathFactory, prepared_data_dir: Path) -> Path:
+def learned(tmp_path_factory: pytest.TempPathFactory, succeed: Callable[..., None]) -> Path:
     """A folder with the runs `base`, `1` (next item), `2` (gender) and `3` (age) of Conure; for copying or reading."""
-    folder, run = tmp_path_factory.mktemp("learned"), command_line(prepared_data_dir)
-    run("pretrain", "dataset=synthetic", "protocol.events=chain", *SMALL, "--run", str(folder / "base"))
-    run("prune", str(folder / "base"), "--method", "conure", "trainer.epochs=1", "--run", str(folder / "1"))
+    folder = tmp_path_factory.mktemp("learned")
+    succeed("pretrain", "dataset=synthetic", "protocol.events=chain", *SMALL, "--run", str(folder / "base"))
+    succeed("prune", str(folder / "base"), "--method", "conure", "trainer.epochs=1", "--run", str(folder / "1"))
     for base, task in ((1, "gender"), (2, "age")):
         words = ("--from", str(folder / str(base)), f"task=chain_{task}", *SHORT)
-        run("transfer", "--method", "conure", *words, "--run", str(folder / str(base + 1)))
+        succeed("transfer", "--method", "conure", *words, "--run", str(folder / str(base + 1)))
     return folder
 
 

@@ -29,7 +29,7 @@ def run(request: Request) -> dict[str, Any]:
     """
     split, export = request.extra.get("split") or "test", request.extra.get("export")
     runs = [open_run(path) for path in request.extra["runs"]]
-    if request.extra.get("tasks"):
+    if request.extra.get("tasks") is not None:
         return _tasks(runs, request.extra["tasks"], split, request)
     answers, reports = [], {}
     for found in runs:
