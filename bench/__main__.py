@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from bench import batches, evaluation, preparation, training
+from bench import batches, evaluation, preparation, protection, training
 from bench.case import Case
 from bench.pairs import can_measure_memory, peak_memory, take_turns
 from bench.workspace import FULL, QUICK, Data
@@ -23,9 +23,10 @@ from userrep import console
 from userrep.files import write_json
 from userrep.run import provenance
 
-GROUPS = (preparation, batches, training, evaluation)
+GROUPS = (preparation, batches, training, protection, evaluation)
 TOP = Path(__file__).resolve().parent
 LIMIT = 1024  # MiB above the weights that an evaluation may take
+COST = 1.10  # of a step of conure, in processor time, in plain steps
 BUSY = 0.15  # share of the time spent waiting for a processor above which times are doubtful
 SIDES = ("ours", "plain")
 
@@ -140,6 +141,7 @@ def _peak_here(name: str, side: str, folder: Path, quick: bool) -> float:
 def _report(results: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     largest = [r for r in results if r["group"] == "evaluation" and r.get("ours_peak_mib")]
     peak = max((r["ours_peak_mib"] for r in largest), default=None)
+    costs = [round(1 / r["processor_ratio"], 3) for r in results if r["group"] == protection.GROUP]
     return {
         "machine": provenance.machine(),
         "versions": provenance.versions() | {"pandas": version("pandas")},
@@ -148,6 +150,7 @@ def _report(results: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "evaluation_peak_mib": peak,
         "evaluation_within_limit": None if peak is None else peak < LIMIT,
+        "conure_step_cost": max(costs, default=None),
         "results": results,
     }
 
@@ -183,6 +186,10 @@ def _show(report: dict[str, Any]) -> None:
             f"others had the processor for up to {max(busy):.0%} of the time in {len(busy)} cases: "
             "trust the processor ratio there, or run again on a quiet machine"
         )
+    cost = report["conure_step_cost"]
+    if cost is not None:
+        verdict = "within" if cost <= COST else "ABOVE"
+        console.note(f"a step of conure costs up to {cost:.2f} plain steps of processor time: {verdict} {COST:.2f}")
     if report["evaluation_peak_mib"] is not None:
         verdict = "within" if report["evaluation_within_limit"] else "ABOVE"
         console.note(

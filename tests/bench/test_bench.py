@@ -22,12 +22,14 @@ def test_the_quick_run_writes_every_case(tmp_path: Path, capfd: pytest.CaptureFi
         "preparation",
         "batches",
         "training step",
+        "conure step",
         "evaluation",
     }
     assert {result["items"] for result in report["results"]} == {size.items for size in QUICK}
     assert all(result["plain_left_out"] or result["ratio"] > 0 for result in report["results"])
     assert {"cpu", "threads"} <= report["machine"].keys()
     assert "torch" in report["versions"]
+    assert report["conure_step_cost"] > 0
     if can_measure_memory():
         assert report["evaluation_within_limit"]
     assert "plain / ours" in capfd.readouterr().out
