@@ -222,6 +222,16 @@ def test_an_item_table_that_grows_after_task_1_is_refused() -> None:
     assert "task.history=both" in str(caught.value.hint)
 
 
+def test_an_owner_is_one_byte_and_a_task_too_many_is_refused() -> None:
+    encoder = deepcopy(chain("nextitnet")[0].encoder)
+    for owned, _ in weights(encoder):
+        owned.owner[owned.owner == 1] = 255
+    method = Conure()
+    method.adapt(encoder, "mean")
+    with pytest.raises(ConfigError, match=r"^the chain has 255 tasks, and an owner is one byte$"):
+        method.phases(encoder)
+
+
 def test_without_protection_the_same_chain_forgets() -> None:
     encoder = tiny.encoder("nextitnet")
     one = Learned(1, Full(), deepcopy(encoder).eval(), first(encoder))

@@ -199,6 +199,10 @@ class Conure(Method):
 
     def _check_room(self, encoder: Encoder) -> None:
         """Raise ConfigError where this task, or the one after it, would find no weight to own."""
+        if self.task > MOST_TASKS:
+            raise ConfigError(
+                f"the chain has {self.task - 1} tasks, and an owner is one byte", "begin another chain from the base"
+            )
         if self.reserve_for is not None and self.task > self.reserve_for:
             raise ConfigError(
                 f"method.reserve_for plans {self.reserve_for} tasks, and this would be task {self.task}",
