@@ -192,6 +192,7 @@ def test_the_json_answers_have_the_documented_keys(
         ["pretrain", "--run", "runs/json"], ["prune", "runs/base", "--export", "runs/x"],
         ["transfer", "--method", "head", "--from", "runs/base", "--run", "runs/head"], ["evaluate", "runs/head"],
         ["baseline", "majority", "--run", "runs/majority"], ["compare", "runs/head", "runs/majority"],
+        ["chain", "runs/head"],
         [*imported, "--items", "rows.csv"], ["methods"],
         ["runs"], ["show", "runs/head"], ["recommend", "runs/base", "--users", "people.csv", "--out", "lists.csv"],
     ):  # fmt: skip
