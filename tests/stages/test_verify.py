@@ -227,6 +227,13 @@ def test_a_certificate_that_is_none_is_refused(ask: Any, chain: Path, held: str)
     assert ask("verify", "runs/1", code=5)["kind"] == "verification"
 
 
+def test_a_conure_task_of_several_parts_is_certified_too(ask: Any, chain: Path) -> None:
+    without = [f"~task.parts.{name}" for name in ("liked", "loved", "occupation")]
+    words = ("--from", "runs/1", "task=joint_ml", *without, *SHORT, "--run", "runs/joint")
+    ask("transfer", "--method", "conure", *words)
+    assert [row["name"] for row in ask("verify", "runs/joint")["tasks"]] == ["next_item", "joint_ml"]
+
+
 def test_an_edited_config_is_refused(ask: Any, chain: Path) -> None:
     path = chain / "2/config.yaml"
     path.write_text(path.read_text().replace("label: gender", "label: age"))

@@ -63,3 +63,5 @@ def test_logits_of_other_cells_or_no_numbers_are_infinitely_far() -> None:
     found = logits_fingerprint(torch.zeros(4, 5))
     assert difference(found, logits_fingerprint(torch.zeros(4, 6))) == float("inf")
     assert difference(found, logits_fingerprint(torch.full((4, 5), torch.nan))) == float("inf")
+    for values in ("x", None, [["a"] * 5] * 4, [[0.0]], [[None] * 5] * 4, [[0.0] * 5, [0.0]]):
+        assert difference(found | {"values": values}, found) == float("inf")

@@ -15,7 +15,10 @@ REMEDY = "bring back intact copies of the run and its bases, or make the run aga
 Certificate = dict[str, Any]
 Entry = dict[str, Any]
 
-_KEYS = {"config_hash": str, "base": str, "weights": str, "tasks": list, "stored": dict, "owners": dict}
+_NUMBER = (int, float, type(None))
+_KEYS: Mapping[str, Any] = {
+    "config_hash": str, "base": str, "weights": str, "tasks": list, "stored": dict, "owners": dict, "free": _NUMBER,
+}  # fmt: skip
 _ENTRY_KEYS = {
     "task": int, "name": str, "run": str, "tensors": dict, "probe": dict, "logits": dict, "metric": dict,
     "environment": dict,
@@ -114,10 +117,10 @@ def _is_certificate(found: Any) -> bool:
     return all(
         _has(entry, _ENTRY_KEYS)
         and _has(entry["logits"], {"shape": list, "sha256": str, "columns": list, "values": list})
-        and _has(entry["metric"], {"name": str})
+        and _has(entry["metric"], {"name": str, "value": _NUMBER})
         for entry in found["tasks"]
     )
 
 
-def _has(node: Any, keys: Mapping[str, type]) -> bool:
+def _has(node: Any, keys: Mapping[str, Any]) -> bool:
     return isinstance(node, dict) and all(isinstance(node.get(key), kind) for key, kind in keys.items())

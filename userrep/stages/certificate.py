@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from userrep.errors import DivergedError, VerificationError
+from userrep.files import plain
 from userrep.methods.conure import owned_weights
 from userrep.methods.method import Method
 from userrep.models.encoder import Encoder
@@ -85,11 +86,11 @@ def measure(answering: Served, data: Prepared) -> Entry:
         logits = objective.scores(encoder, items)
     if not torch.isfinite(logits).all():
         raise DivergedError(f"task {answering.task} ({answering.name}) answers with no numbers", "train it again")
-    metric = objective.evaluate(encoder, data, protocol, "valid", users).metrics()[objective.metric]
+    metric = objective.evaluate(encoder, data, protocol, "valid", users).metrics().get(objective.metric)
     return {
         "task": answering.task, "name": answering.name, "tensors": hashes(tensors),
         "probe": {"cases": len(probe), "sha256": tensor_hash(items)},
-        "logits": logits_fingerprint(logits), "metric": {"name": objective.metric, "value": metric},
+        "logits": logits_fingerprint(logits), "metric": {"name": objective.metric, "value": plain(metric)},
         "environment": environment(),
     }  # fmt: skip
 
@@ -110,6 +111,8 @@ def check(entry: Entry, found: Entry, what: str) -> str:
     if entry["environment"] == found["environment"]:
         if entry["logits"]["sha256"] != found["logits"]["sha256"]:
             raise VerificationError(f"{what}: {task} reads what it read and answers otherwise", REMEDY)
+        if entry["metric"] != found["metric"]:
+            raise VerificationError(f"{what}: the metric of {task} on its probe is another", REMEDY)
         return "bit for bit"
     gap = difference(entry["logits"], found["logits"])
     if gap > TOLERANCE:

@@ -90,12 +90,13 @@ def _row(entry: dict[str, Any], measured: dict[str, Any], run: Run, agreed: str)
 
 def _told(newest: Run, tasks: list[dict[str, Any]], certificate: Certificate, files: int) -> dict[str, Any]:
     """Print and return what was found."""
+    free = certificate["free"]
     columns = ("task", "name", "run", "tensors", "logits", "metric", "then", "now")
     console.table(
         f"verified: {newest.path}, {len(tasks)} task(s), {files} file(s) of weights",
         columns,
         [[row[name] for name in columns] for row in tasks],
-        f"metrics are those of the probe; free weights {certificate['free']:.2%}",
+        "metrics are those of the probe" + (f"; free weights {free:.2%}" if free is not None else ""),
     )
     for row in tasks:
         if row["made_with"]:
@@ -110,7 +111,7 @@ def _told(newest: Run, tasks: list[dict[str, Any]], certificate: Certificate, fi
         told = "exactly 0" if backward == 0 else f"{backward:+.1e}, the rounding of another environment"
         console.note(f"backward transfer to {len(tasks) - 1} earlier task(s): {told}")
     return {
-        "run": str(newest.path), "tasks": tasks, "backward_transfer": backward, "free": certificate["free"],
+        "run": str(newest.path), "tasks": tasks, "backward_transfer": backward, "free": free,
         "owners": certificate["owners"], "files": files, "environment": environment(),
     }  # fmt: skip
 

@@ -57,7 +57,10 @@ def difference(recorded: dict[str, Any], found: dict[str, Any]) -> float:
     """
     if (recorded["shape"], recorded["columns"]) != (found["shape"], found["columns"]):
         return float("inf")
-    before, now = (np.array(each["values"], dtype=np.float64) for each in (recorded, found))
+    try:
+        before, now = (np.array(each["values"], dtype=np.float64) for each in (recorded, found))
+    except (ValueError, TypeError):  # what was recorded is no table of numbers
+        return float("inf")
     if before.shape != now.shape:
         return float("inf")
     gap = float(np.abs(before - now).max() / max(1.0, float(np.abs(before).max())))
