@@ -1,9 +1,9 @@
 """Continual metrics: what an encoder that learns task after task keeps, and what earlier tasks give to later ones.
 
 A matrix `R (n, n)` has in row i, column j the metric of task j by the encoder after task i; what lies above the
-diagonal is not there (NaN). `signs (n,)` is 1 where more of a task's metric is better and -1 where less is, 1 for all by
-default, so that a positive difference is always a gain. Lopez-Paz and Ranzato, NeurIPS 2017, section 2; forward transfer
-is held against models of one task, as there is nothing to measure before a task has a head.
+diagonal is not there (NaN). `signs (n,)` is 1 where more of a task's metric is better and -1 where less is, 1 for all
+by default, so that a positive difference is always a gain. Lopez-Paz and Ranzato, NeurIPS 2017, section 2; forward
+transfer is held against models of one task, as there is nothing to measure before a task has a head.
 """
 
 import numpy as np
