@@ -29,6 +29,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "nextitnet": ("peterrec", "peterrec_c", "peterrec_d", "lora", "bitfit", "full", "last", "head", "scratch"),
     "sasrec": ("peterrec", "lora", "full", "head", "scratch"),
 }
+SETTLED_BY = {"peterrec_c": "peterrec", "peterrec_d": "peterrec"}  # variants of an arm take over its settings
 BASELINES = ("popularity", "item_knn", "ridge")
 FOLDS = range(5)
 PRETRAIN = (
@@ -44,7 +45,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
 # cold_k, which takes long, an arm keeps the rank or the decay that it chose on cold_first.
 COMMON = ("trainer.patience=0", "trainer.batch_size=64", "task.norm=batch", "task.bias=true")
 EPOCHS = {"cold_first": 10, "cold_k": 3}  # updates: some 500 and 1,600; the best epoch by validation is kept
-LONGER = {"head": 3, "scratch": 2}  # times as many epochs
+LONGER = {"full": 2, "scratch": 2}  # times as many epochs; 3 for arms that train few weights, which take longer
 RATES = {"cold_first": (0.0003, 0.001), "cold_k": (0.001, 0.003)}
 # 3,100 training users are too few to learn from a random table which items are popular: all arms start from that.
 START = ("task.start=shares",)
@@ -85,7 +86,7 @@ def base(direction: str, model: str, options: argparse.Namespace) -> Cell:
 def settings(arm: str, task: str) -> list[tuple[str, ...]]:
     """Return an arm's four settings: a rate, then a rank or a decay."""
     tried = TRIED_AS.get(task, task)
-    epochs = f"trainer.epochs={EPOCHS[tried] * LONGER.get(arm, 1)}"
+    epochs = f"trainer.epochs={EPOCHS[tried] * LONGER.get(arm, 3)}"
     if arm in ("full", "scratch"):
         kept = [f"trainer.table_weight_decay={decay}" for decay in (0.0, 0.3)]
     else:
@@ -95,6 +96,7 @@ def settings(arm: str, task: str) -> list[tuple[str, ...]]:
 
 def trials(arm: str, direction: str, task: str, model: str, options: argparse.Namespace) -> list[Cell]:
     """Return the runs among which an arm's settings are chosen."""
+    arm = SETTLED_BY.get(arm, arm)
     tried = TRIED_AS.get(task, task)
     found = settings(arm, task)
     if tried != FIRST:
