@@ -229,19 +229,21 @@ def draw_picture(points: list[dict[str, Any]], options: argparse.Namespace) -> N
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(2, len(options.tasks), figsize=(5 * len(options.tasks), 7), squeeze=False)
-    for column, task in enumerate(options.tasks):
-        for row, metric in enumerate(CURVES[task].metrics[:2]):
+    rows = len(options.tasks)
+    figure, panels = pyplot.subplots(rows, 2, figsize=(10, 3.6 * rows), squeeze=False)
+    for row, task in enumerate(options.tasks):
+        for column, metric in enumerate(CURVES[task].metrics[:2]):
             panel = panels[row][column]
             fractions = np.array(sorted({one["fraction"] for one in points if one["task"] == task}))
             for arm in (*ARMS, CURVES[task].baseline):
                 found = np.array([band(draws_of(points, task, arm, fraction, metric)) for fraction in fractions])
-                panel.plot(fractions, found[:, 0], marker="o", label=arm)
-                panel.fill_between(fractions, found[:, 0] - found[:, 1], found[:, 0] + found[:, 1], alpha=0.15)
+                panel.plot(fractions, found[:, 0], marker="o", markersize=4, label=arm)
+                panel.fill_between(fractions, found[:, 0] - found[:, 1], found[:, 0] + found[:, 1], alpha=0.1, lw=0)
             panel.set(xscale="log", xlabel="share of the labels", ylabel=metric, title=task)
             panel.set_xticks(fractions, [f"{fraction:.0%}" for fraction in fractions])
             panel.minorticks_off()
-    panels[0][0].legend()
+            panel.spines[["top", "right"]].set_visible(False)
+        panels[row][1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     figure.tight_layout()
     figure.savefig(options.runs / "curves.png", dpi=120)
     print(f"picture: {options.runs / 'curves.png'}")

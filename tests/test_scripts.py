@@ -4,6 +4,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def scripts() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(TOP / "scripts"))
         yield
-    for name in ("cells", "results_profiles", "results_cross_domain", "results_curves"):
+    for name in ("cells", "results_profiles", "results_cross_domain", "results_curves", "results_conure"):
         sys.modules.pop(name, None)
 
 
@@ -113,3 +114,41 @@ def test_a_table_holds_means_bands_and_paired_differences() -> None:
 def test_the_last_override_of_a_key_counts() -> None:
     cells = import_module("cells")
     assert cells.last_of_each(("a.b=1", "c=2", "a.b=3=4")) == ("a.b=3=4", "c=2")
+
+
+def test_every_arm_of_the_conure_tables_trains_a_task_as_long_and_from_the_run_it_says() -> None:
+    conure = import_module("results_conure")
+    options = Namespace(runs=Path("runs"), dataset="ml-100k", pretrain=[])
+    for arm in ("conure", "sinmoall"):
+        cells = conure.chain(arm, 1, options)
+        assert len(cells) == 1 + len(conure.TASKS)
+        for before, cell in pairwise(cells):
+            assert cell.command[cell.command.index("--from") + 1] == str(before.path)
+    base = conure._base(1, options)
+    assert typed(base.command)["dataset"]["name"] == "ml-100k"
+    kept = typed(conure.chain("conure", 1, options)[3].command)
+    assert kept["method"]["_target_"].endswith("Conure")
+    for arm in conure.SINGLE:
+        alone = typed(conure._single(base, arm, conure.TASKS[2], 1, options).command)
+        assert alone["trainer"]["epochs"] == 2 * kept["trainer"]["epochs"]  # before pruning, and again after it
+        assert alone["task"] == kept["task"]
+        assert alone["protocol"] == kept["protocol"]
+    joint, liked = typed(conure._joint(base, 1, options).command), typed(conure.chain("conure", 1, options)[1].command)
+    assert joint["task"]["parts"]["liked"]["recent"] == liked["task"]["recent"]
+
+
+def test_a_conure_table_tells_of_a_chain_that_forgets_both_what_was_learned_and_what_is_left() -> None:
+    conure = import_module("results_conure")
+    scores = dict.fromkeys((conure.FIRST, *conure.TASKS), 0.5)
+    shared = {"seconds": 60.0, "bytes": 2e6, "backbones": 1}
+    results = [
+        {"arm": "conure", "seed": seed, "scores": scores, "learned": scores, "exact": True, **shared} for seed in (0, 1)
+    ]
+    results.append({"arm": "sinmoall", "seed": 0, "scores": scores, "learned": scores, "exact": False, **shared})
+    lines = conure.write_table(results)
+    assert [line.split(" | ")[0] for line in lines[2:]] == [
+        "| Conure",
+        "| full, task after task (SinMoAll), when learned",
+        "| full, task after task (SinMoAll), at the end",
+    ]
+    assert lines[2].endswith("0.500 ± 0.000 | 1 | 2.0 | 1.0 |")
