@@ -15,7 +15,7 @@ from userrep.stages.certificate import certify
 from userrep.stages.export import export
 from userrep.stages.inherit import origins, own_overrides
 from userrep.stages.request import Request
-from userrep.stages.restore import check_trained, restore
+from userrep.stages.restore import check_trained, hand_over, restore
 from userrep.stages.resume import resumed
 from userrep.stages.served import check_serves
 from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
@@ -79,6 +79,7 @@ def _base_path(request: Request) -> Path:
 def _train(request: Request, config: dict[str, Any], base: Run, data: Prepared, made: Run) -> dict[str, Any]:
     seed_everything(config["seed"])
     encoder, objective = restore(base, data)
+    encoder = hand_over(encoder, base, config)
     method, protocol, trainer = build(config["method"]), build(config["protocol"]), build(config["trainer"])
     users = seen_users(data, protocol)
     before = objective.evaluate(encoder, data, protocol, "valid", users).metrics()

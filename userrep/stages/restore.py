@@ -7,6 +7,7 @@ import torch
 from userrep.build import build
 from userrep.errors import DataError, UsageError
 from userrep.methods.growth import grow_for
+from userrep.methods.surgery import flatten
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import Objective
 from userrep.run import Run
@@ -47,9 +48,22 @@ def base_encoder(config: dict[str, Any], parent: Run | None, data: Prepared) -> 
     """Return what a method starts from: the parent's encoder, or a random one where it wants no pre-training."""
     if parent is not None and uses_base(config):
         encoder, _ = restore(parent, data)
-        return encoder.train()
+        return hand_over(encoder, parent, config).train()
     vocab_size = data.sequences(config["protocol"].get("source")).vocab_size
     return build(config["model"], at="model", vocab_size=vocab_size)
+
+
+def hand_over(encoder: Encoder, parent: Run, config: dict[str, Any]) -> Encoder:
+    """Return a parent's encoder as the method of `config` is given it.
+
+    Weights that belong to the tasks of a chain are plain ones to a method that makes no promise to keep them: it can
+    train what it reads.
+    """
+    return flatten(encoder) if _certified(parent.config) and not _certified(config) else encoder
+
+
+def _certified(config: dict[str, Any]) -> bool:
+    return bool(config.get("method")) and bool(build(config["method"], at="method").certified)
 
 
 def uses_base(config: dict[str, Any]) -> bool:
