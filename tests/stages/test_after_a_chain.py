@@ -27,7 +27,8 @@ def test_full_fine_tuning_moves_kernels_that_the_tasks_of_a_chain_owned(ask: Any
     kept = before[f"{name}.parametrizations.weight.0.kept"]
     after = read_weights(Path("child/last.safetensors"))[f"{name}.weight"]  # whichever epoch was chosen
     assert not torch.equal(after[owned], kept[owned])
-    error = ask("transfer", "--method", "conure", "--from", "child", "task=chain_gender", "--run", "next", code=2)
+    again = ("--from", "child", "task=chain_liked", "protocol.events=chain", "--run", "next")
+    error = ask("transfer", "--method", "conure", *again, code=2)
     assert "userrep prune child --method conure" in error["hint"]
 
 
