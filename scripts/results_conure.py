@@ -61,8 +61,8 @@ def one_seed(seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     found.append(_row("dense", seed, {FIRST: _score(dense)}, [base, dense]))
     for arm, cells in (("conure", conure), ("sinmoall", sinmoall)):
         told = json.loads(made.userrep(("chain", str(cells[-1].path), "--json"), options))
-        now = {_plain(task["task"]): task["now"] for task in told["tasks"]}
-        learned = {_plain(task["task"]): task["learned"] for task in told["tasks"]}
+        now = {task["name"]: task["now"] for task in told["tasks"]}
+        learned = {task["name"]: task["learned"] for task in told["tasks"]}
         row = _row(arm, seed, now, [base, *cells] if arm == "conure" else cells)
         found.append(row | {"learned": learned, "backward": told["backward_transfer"], "exact": told.get("exact")})
     for arm in SINGLE:
@@ -132,10 +132,6 @@ def _score(cell: Cell) -> float:
 
 def _metric(task: str) -> str:
     return "ndcg@10" if task in ("chain_liked", "chain_loved") else "accuracy"
-
-
-def _plain(name: str) -> str:
-    return name.rpartition(" ")[2]
 
 
 def write_table(results: list[dict[str, Any]]) -> list[str]:
