@@ -82,9 +82,8 @@ def chain(arm: str, seed: int, options: argparse.Namespace) -> list[Cell]:
     for number, task in enumerate(TASKS, start=2):
         path = options.runs / f"s{seed}" / f"{arm}-{number}-{task}"
         method = ("--method", "conure") if protects else ("--method", "full", f"trainer.epochs={2 * EPOCHS}")
-        last = ("method.dense_last=false",) if protects else ()
         start = ("transfer", *method, "--from", str(cells[-1].path), "--task", task)
-        cells.append(Cell(path, (*start, PRESET, f"seed={seed}", *last)))
+        cells.append(Cell(path, (*start, PRESET, f"seed={seed}")))
     return cells
 
 

@@ -12,12 +12,11 @@ from userrep.build import build
 from userrep.errors import UsageError, VerificationError, suggest
 from userrep.evaluation.metrics import LOWER_IS_BETTER
 from userrep.evaluation.results import Metrics, Result
-from userrep.methods.method import Method
 from userrep.run import Run
 from userrep.sequences.store import Prepared
 from userrep.stages.headline import HEADLINES
 from userrep.stages.lineage import Served, served
-from userrep.stages.restore import restore
+from userrep.stages.restore import certified, restore
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def measure_chain(
                 learned.append(_bits(result))
             row.append(result.metrics())
             alike.append(_bits(result) == learned[answering.task - 1])
-            if not alike[-1] and _certified(run):
+            if not alike[-1] and certified(run.config):
                 _refuse(run, answering)
         if split == "test":
             tasks = [f"{task} {name}" for task, name in enumerate(names[:number], start=1)]
@@ -88,13 +87,6 @@ def _answering(run: Run, number: int, data: Prepared, device: torch.device) -> I
         return
     encoder, objective = restore(run, data, device)
     yield Served(1, run, encoder, objective, build(run.config["protocol"], at="protocol"))
-
-
-def _certified(run: Run) -> bool:
-    if not run.config.get("method"):
-        return False
-    method: Method = build(run.config["method"], at="method")
-    return method.certified
 
 
 def _refuse(run: Run, answering: Served) -> None:

@@ -59,10 +59,11 @@ def hand_over(encoder: Encoder, parent: Run, config: dict[str, Any]) -> Encoder:
     Weights that belong to the tasks of a chain are plain ones to a method that makes no promise to keep them: it can
     train what it reads.
     """
-    return flatten(encoder) if _certified(parent.config) and not _certified(config) else encoder
+    return flatten(encoder) if certified(parent.config) and not certified(config) else encoder
 
 
-def _certified(config: dict[str, Any]) -> bool:
+def certified(config: dict[str, Any]) -> bool:
+    """Say whether the method of a run's config keeps a certificate of its chain."""
     return bool(config.get("method")) and bool(build(config["method"], at="method").certified)
 
 

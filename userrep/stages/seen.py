@@ -1,7 +1,5 @@
 """Seen: whose events, and which, the ancestors of a run were trained on."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from userrep.build import build
@@ -10,12 +8,13 @@ from userrep.objectives.objective import Objective
 from userrep.run import Run
 from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.store import Prepared
+from userrep.stages.lineage import lineage
 
 
 def share_seen(base: Run, data: Prepared, protocol: Protocol, objective: Objective) -> float:
     """Return the share of the users this task tests whose events the base or its ancestors were trained on."""
     tested = np.unique(objective.cases(data, protocol, "test").rows)
-    trained = np.any([_trained_on(run, data) for run in _lineage(base)], axis=0)
+    trained = np.any([_trained_on(run, data) for run in lineage(base)], axis=0)
     return float(trained[tested].mean()) if len(tested) else 0.0
 
 
@@ -23,7 +22,7 @@ def check_cut(base: Run, protocol: Protocol, objective: Objective) -> None:
     """Raise UsageError where events that the task asks for may have been trained on, since they were cut elsewhere."""
     if "events" not in objective.splits:
         return
-    for run in _lineage(base):
+    for run in lineage(base):
         held = run.record.get("splits", {}).get("events", {}).get("name", protocol.events)
         if held != protocol.events:
             raise UsageError(
@@ -31,12 +30,6 @@ def check_cut(base: Run, protocol: Protocol, objective: Objective) -> None:
                 f"and {objective.task_name} asks for events after the cut of {protocol.events}",
                 f"set protocol.events={held}, or start from a base pre-trained with protocol.events={protocol.events}",
             )
-
-
-def _lineage(run: Run | None) -> Iterator[Run]:
-    while run is not None:
-        yield run
-        run = run.parent()
 
 
 def _trained_on(run: Run, data: Prepared) -> np.ndarray:
