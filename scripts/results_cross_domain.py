@@ -3,21 +3,49 @@
 The base of a direction learns from the users of the source domain alone, so that one serves all folds: 38,191 users for
 kitchen to food, 5,472 for food to kitchen, the negative control. The users of both domains are divided in five folds.
 
+The third direction repeats the main contrast on amazon-food-kitchen, where days are known: what a history holds is of
+an earlier day than the target. All its users have both domains, so that each fold has a base of its own, from its
+training users. The two data sets are largely the same people: this is no independent replication.
+
 Each cell is one `userrep` command, so the script goes on where it stopped: finished runs are skipped. Trials run on
 fold 0, are judged by validation alone and chosen for each direction, task and encoder; the choice is then frozen for
-all folds, also for histories of both domains. Test users are read once, after all choices are made.
+all folds, also for histories of both domains, and for the third direction. Test users are read once, after all choices
+are made.
 """
 
 import argparse
 import sys
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 import cells as made
 from cells import Cell
 
-DATASET = "dataset=amazon-food-kitchen-large"
-DIRECTIONS = {"kitchen-food": "kitchen", "food-kitchen": "food"}  # by name, the source
+
+@dataclass(frozen=True)
+class Direction:
+    """Where histories are read, whose settings are taken over, and whether each fold has a base of its own."""
+
+    source: str
+    dataset: str = "amazon-food-kitchen-large"
+    base_users: str = "source_only"
+    settled_by: str | None = None
+    task: tuple[str, ...] = ()
+
+    @property
+    def a_base_each_fold(self) -> bool:
+        """Whether the base learns from a fold's training users."""
+        return self.base_users == "train"
+
+
+DIRECTIONS = {
+    "kitchen-food": Direction("kitchen"),
+    "food-kitchen": Direction("food"),
+    "kitchen-food-by-day": Direction(
+        "kitchen", "amazon-food-kitchen", "train", settled_by="kitchen-food", task=("task.cut=time",)
+    ),
+}
 TASKS: dict[str, tuple[str, ...]] = {
     "cold_first": ("task=cold_first",),
     "cold_k": ("task=cold_k",),
@@ -55,11 +83,12 @@ def main() -> int:
     """Run what is missing, in a stated order; return 0 when all cells are there."""
     options = _options()
     for direction, model in product(options.directions, options.models):
-        made.run([base(direction, model, options)], options)
+        made.run([base(direction, model, options, fold) for fold in options.folds], options)
         arms = [arm for arm in ARMS[model] if arm in options.arms]
         for task in options.tasks:
             for tried in dict.fromkeys((FIRST, task)):
-                made.run([cell for arm in arms for cell in trials(arm, direction, tried, model, options)], options)
+                settles = DIRECTIONS[direction].settled_by or direction
+                made.run([cell for arm in arms for cell in trials(arm, settles, tried, model, options)], options)
             frozen = {arm: chosen(arm, direction, task, model, options) for arm in arms}
             cells = [baseline(name, direction, task, fold, options) for name in BASELINES for fold in options.folds]
             cells += [
@@ -76,11 +105,13 @@ def main() -> int:
     return 0
 
 
-def base(direction: str, model: str, options: argparse.Namespace) -> Cell:
-    """Return the pre-training on users of the source domain alone."""
-    source = f"protocol.source={DIRECTIONS[direction]}"
-    command = ("pretrain", DATASET, f"model={model}", "protocol=cross_domain", source, *PRETRAIN, *SHAPES[model])
-    return Cell(options.runs / direction / model / "base", command)
+def base(direction: str, model: str, options: argparse.Namespace, fold: int = 0) -> Cell:
+    """Return the pre-training that serves a fold, or all of them where it learns from users of the source alone."""
+    own = DIRECTIONS[direction]
+    name = f"base-f{fold}" if own.a_base_each_fold else "base"
+    said = _conditions(direction, fold if own.a_base_each_fold else 0)
+    command = ("pretrain", f"model={model}", *said, *PRETRAIN, *SHAPES[model])
+    return Cell(options.runs / direction / model / name, command)
 
 
 def settings(arm: str, task: str) -> list[tuple[str, ...]]:
@@ -107,6 +138,7 @@ def trials(arm: str, direction: str, task: str, model: str, options: argparse.Na
 
 def chosen(arm: str, direction: str, task: str, model: str, options: argparse.Namespace) -> tuple[str, ...]:
     """Return the overrides of an arm's best trial by validation."""
+    direction = DIRECTIONS[direction].settled_by or direction
     return made.best(trials(arm, direction, task, model, options), "ndcg@10", maximise=True).overrides
 
 
@@ -124,9 +156,9 @@ def transfer_command(
     arm: str, direction: str, task: str, model: str, fold: int, overrides: tuple[str, ...], options: argparse.Namespace
 ) -> tuple[str, ...]:
     """Return the command of an arm; overrides of what all arms share stand in for it."""
-    start = ("transfer", "--method", arm, "--from", str(base(direction, model, options).path))
+    start = ("transfer", "--method", arm, "--from", str(base(direction, model, options, fold).path))
     own = made.last_of_each((*COMMON, *START, *overrides))
-    return (*start, *TASKS[task], *_protocol(direction, fold, options), *own)
+    return (*start, *_asked(direction, task), *_protocol(direction, fold, options), *own)
 
 
 def baseline(arm: str, direction: str, task: str, fold: int, options: argparse.Namespace) -> Cell:
@@ -139,12 +171,22 @@ def baseline_command(
     arm: str, direction: str, task: str, fold: int, options: argparse.Namespace
 ) -> tuple[str, ...]:
     """Return the command of a baseline."""
-    return "baseline", arm, DATASET, *TASKS[task], *_protocol(direction, fold, options)
+    asked = (f"dataset={DIRECTIONS[direction].dataset}", *_asked(direction, task))
+    return "baseline", arm, *asked, *_protocol(direction, fold, options)
+
+
+def _asked(direction: str, task: str) -> tuple[str, ...]:
+    return *TASKS[task], *DIRECTIONS[direction].task
+
+
+def _conditions(direction: str, fold: int) -> tuple[str, ...]:
+    own = DIRECTIONS[direction]
+    shared = ("protocol=cross_domain", f"protocol.source={own.source}", f"protocol.fold={fold}")
+    return f"dataset={own.dataset}", *shared, f"protocol.pretrain_users={own.base_users}"
 
 
 def _protocol(direction: str, fold: int, options: argparse.Namespace) -> tuple[str, ...]:
-    source, readout = f"protocol.source={DIRECTIONS[direction]}", f"protocol.readout={options.readout}"
-    return "protocol=cross_domain", source, f"protocol.fold={fold}", readout
+    return *_conditions(direction, fold)[1:], f"protocol.readout={options.readout}"
 
 
 def _options() -> argparse.Namespace:

@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from importlib import import_module
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +54,31 @@ def test_every_command_of_the_cross_domain_tables_is_one(options: Namespace) -> 
     cross = import_module("results_cross_domain")
     config = typed(cross.base("food-kitchen", "sasrec", options).command)
     assert (config["protocol"]["source"], config["protocol"]["pretrain_users"]) == ("food", "source_only")
+    assert cross.base("food-kitchen", "sasrec", options, fold=3) == cross.base("food-kitchen", "sasrec", options)
     for arm in cross.ARMS["nextitnet"]:
         tried = cross.trials(arm, "kitchen-food", "cold_first", "nextitnet", options)
         assert len(tried) == len({cell.path for cell in tried}) == len(cross.settings(arm, "cold_k_both")) == 4
     for arm in ("lora", "scratch"):
         config = typed(cross.trials(arm, "kitchen-food", "cold_first", "nextitnet", options)[-1].command)
         assert [build(config[key]) for key in ("trainer", "method")]
-    for task in ("cold_first", "cold_k_both"):
-        arm = cross.transfer("head", "food-kitchen", task, "nextitnet", 3, ("trainer.lr=0.1",), options)
-        simple = cross.baseline("ridge", "food-kitchen", task, 3, options)
+    for direction, task in product(cross.DIRECTIONS, ("cold_first", "cold_k_both")):
+        arm = cross.transfer("head", direction, task, "nextitnet", 3, ("trainer.lr=0.1",), options)
+        simple = cross.baseline("ridge", direction, task, 3, options)
         left, right = typed(arm.command), typed(simple.command)
         assert left["protocol"] == right["protocol"]
         assert left["protocol"]["fold"] == 3
         assert build(left["task"]).task_name == build(right["task"]).task_name
+
+
+def test_a_base_for_each_fold_learns_from_its_training_users(options: Namespace) -> None:
+    cross = import_module("results_cross_domain")
+    by_day = "kitchen-food-by-day"
+    cell = cross.base(by_day, "nextitnet", options, fold=3)
+    config = typed(cell.command)
+    assert (config["protocol"]["fold"], config["protocol"]["pretrain_users"]) == (3, "train")
+    arm = cross.transfer("full", by_day, "cold_first", "nextitnet", 3, ("trainer.lr=0.1",), options)
+    assert str(cell.path) in arm.command
+    assert typed(arm.command)["task"]["cut"] == "time"
 
 
 @pytest.mark.parametrize("task", ["gender", "age", "cold_first"])
