@@ -110,6 +110,7 @@ def test_a_key_that_the_yaml_leaves_out_may_be_set_if_the_class_takes_it() -> No
         ("trainer.epochs=range(1,3)", "asks for several runs", "run once for each"),
         ("seed=x", "seed is 'x'", "whole number"),
         ("seed=-1", "seed is -1", "at least 0"),
+        ("ml-1m", "cannot read the override 'ml-1m'", "did you mean dataset=ml-1m?"),
         ("seed", "cannot read the override 'seed'", "key=value"),
         ("a b", "cannot read the override 'a b'", "key=value"),
         ("", "cannot read the override ''", "key=value"),

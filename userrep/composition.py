@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from userrep.errors import ConfigError
-from userrep.groups import conf_dir, own_dir
+from userrep.groups import GROUPS, choices, conf_dir, own_dir
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -34,7 +34,9 @@ def parse(text: str) -> "Override":
         override = OverridesParser.create().parse_override(text)
     except HydraException as error:
         cause = f"cannot read the override {text!r}: {_first_line(error)}"
-        raise ConfigError(cause, "write key=value, quoted where the value has spaces or commas") from error
+        named = [f"{group}={text}" for group in GROUPS if text in choices(group)]
+        asked = f"did you mean {' or '.join(named)}? " if named else ""
+        raise ConfigError(cause, f"{asked}write key=value, quoted where the value has spaces or commas") from error
     if override.is_sweep_override():
         raise ConfigError(f"{text} asks for several runs", f"give one value; run once for each of {text!r}")
     return override
