@@ -300,7 +300,7 @@ def test_nothing_is_forgotten_after_six_tasks_nor_after_twelve(ask: Any, userrep
         ("pretrain", "dataset=many", "protocol.events=chain", *small, "--run", "runs/0"),
         ("prune", "runs/0", "--method", "conure", "method.reserve_for=12", "trainer.epochs=1", "--run", "runs/1"),
         *(
-            ("transfer", "--method", "conure", "method.reserve_for=12", "--from", f"runs/{number - 1}",
+            ("transfer", "--method", "conure", "--from", f"runs/{number - 1}",
              "task=chain_gender", f"task.label=label{number}", *SHORT, "--run", f"runs/{number}")
             for number in range(2, 13)
         ),

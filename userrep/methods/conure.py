@@ -49,6 +49,9 @@ class Conure(Method):
     joint: ClassVar[str] = "weight"
     verbs: ClassVar[tuple[str, ...]] = ("prune", "transfer")
     certified: ClassVar[bool] = True
+    settled: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("keep", "reserve_for"), ("vectors",), ("free",), ("count",), ("table",)
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -49,6 +49,7 @@ class Method(Component):
     verbs: ClassVar[tuple[str, ...]] = ("transfer",)
     pretrained: ClassVar[bool] = True
     certified: ClassVar[bool] = False  # its runs keep a certificate of what each task of their chain reads
+    settled: ClassVar[tuple[tuple[str, ...], ...]] = ()  # settings that a chain goes on with: see `inherit.settled`
     identity_at_start: bool = True  # states equal the base's before training; False needs a reason in the docs
 
     def __init__(self, table_rank: int = 0, stem_patch: int = 0) -> None:

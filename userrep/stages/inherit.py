@@ -1,11 +1,14 @@
 """Inherit: the config groups that a child takes over from its base, so that no override of them is ignored."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
+from userrep.build import build
 from userrep.errors import UsageError
+from userrep.methods.method import Method
 from userrep.run import Run
 from userrep.stages.request import Request
 
@@ -42,6 +45,20 @@ def protocol_of(base: Run, request: Request) -> list[str]:
     held = {key: base.config["protocol"].get(key) for key in ("fold", "source")}  # an older run has no source
     missing = [key for key, value in held.items() if value is not None and given(request, f"protocol.{key}") is None]
     return [f"protocol.{key}={held[key]}" for key in missing]
+
+
+def settled(base: Run, config: Mapping[str, Any]) -> list[str]:
+    """Return the overrides by which a chain goes on with the settings that its method began with.
+
+    They stand where nobody said otherwise; of settings that exclude each other, one that was given stands for all.
+    """
+    held, own = base.config.get("method") or {}, config["method"]
+    if held.get("_target_") != own["_target_"]:
+        return []
+    method: Method = build(own)
+    unsaid = [keys for keys in method.settled if not any(f"method.{key}" in config["origins"] for key in keys)]
+    open_to = [key for keys in unsaid for key in keys]
+    return [f"method.{key}={json.dumps(held[key])}" for key in open_to if key in held and held[key] != own.get(key)]
 
 
 def check_source(base: Run, protocol: Mapping[str, Any]) -> None:

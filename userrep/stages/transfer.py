@@ -19,7 +19,7 @@ from userrep.stages.certificate import certify, check_certified
 from userrep.stages.chain_audit import check_chain
 from userrep.stages.chaining import Steps, asked, check_new, run_tasks
 from userrep.stages.controls import hold, plan
-from userrep.stages.inherit import check_source, given, origins, own_overrides, protocol_of
+from userrep.stages.inherit import check_source, given, origins, own_overrides, protocol_of, settled
 from userrep.stages.request import Request
 from userrep.stages.restore import base_encoder, check_data, check_trained, uses_base
 from userrep.stages.resume import resumed
@@ -101,7 +101,10 @@ def compose_from(base: Run, request: Request) -> dict[str, Any]:
     overrides = own_overrides(request, base, ("dataset", "model"))
     if given(request, "task") is None:
         overrides.insert(0, f"task={base.config['dataset']['tasks'][0]}")
-    config = compose(VERB, [*overrides, *protocol_of(base, request)], request.config_dir)
+    overrides += protocol_of(base, request)
+    config = compose(VERB, overrides, request.config_dir)
+    if going_on := settled(base, config):
+        config = compose(VERB, [*overrides, *going_on], request.config_dir)
     check_source(base, config["protocol"])
     inherited = {group: base.config[group] for group in ("dataset", "model")}
     made = {group: base.config["choices"][group] for group in ("dataset", "model")}
