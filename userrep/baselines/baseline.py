@@ -60,7 +60,7 @@ class Baseline(Component, ABC):
                 f"{type(self).__name__} is a baseline for {self.kind}, {task.task_name} is a {task.kind} task",
                 "see the choices with: userrep baseline --help, and docs/baselines.md",
             )
-        predict = self.predictor(data, protocol, task, seed)
+        predict = self.predictor(data, protocol, task.leader, seed)
         found = [(settings, predict(settings, "valid")) for settings in self.candidates()]
         self.trials = [Trial(settings, result.metrics()) for settings, result in found]
         sign = 1 if task.maximise else -1

@@ -1,7 +1,7 @@
 """All action: each state predicts items of the user's coming events, not only the next (PinnerFormer's dense loss)."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,20 +10,15 @@ from torch import Tensor
 from userrep.errors import ConfigError
 from userrep.models.encoder import Encoder
 from userrep.objectives.behaviour import Behaviour
-from userrep.sequences.batches import Batch, Feed, Windows
+from userrep.sequences.batches import Batch, Feed, Following, Windows
 from userrep.sequences.vocab import PAD
 
 
 @dataclass(frozen=True)
-class Ahead(Batch):
+class Ahead(Following):
     """A batch that also knows what follows its last targets: `future (B, F)`, padded with 0 on the right."""
 
     future: Tensor = field(kw_only=True)
-
-    def to(self, device: torch.device) -> "Ahead":
-        """Return the batch on another device."""
-        moved = {name: getattr(self, name).to(device) for name in ("items", "targets", "rows", "future")}
-        return replace(self, **moved)
 
 
 class WindowsAhead(Windows):
@@ -57,7 +52,8 @@ class AllAction(Behaviour):
     The rest is in `Behaviour`.
     """
 
-    needs_causal: ClassVar[bool | None] = True
+    takes = Ahead
+    needs_causal = True
 
     def __init__(self, window: int = 50, actions: int = 8, positions: float = 1.0, **own: Any) -> None:
         super().__init__(**own)

@@ -1,7 +1,6 @@
 """Classify: predict one label of a user from the user vector, over all its classes."""
 
 from collections.abc import Callable
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -80,7 +79,7 @@ class Classify(Objective):
     label_draw      seed of that draw
     """
 
-    kind: ClassVar[str] = "classification"
+    kind = "classification"
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Cloze: hidden events are told from all events around them (BERT4Rec; GRec)."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class Cloze(Behaviour):
     The rest is in `Behaviour`.
     """
 
-    needs_causal: ClassVar[bool | None] = False
+    needs_causal = False
 
     def __init__(
         self,

@@ -1,25 +1,22 @@
 """Joint: several tasks learned together, one encoder and a head for each (the multi-task control of Conure, MTL)."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import permutations
-from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from userrep.errors import ConfigError, UsageError
+from userrep.errors import UsageError
 from userrep.evaluation.results import OVERALL, JointResult
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import Objective
+from userrep.objectives.parts import Parts
 from userrep.sequences.batches import Batch, Cases, Feed, Order
-from userrep.sequences.exposure import Exposure, leaks, united
+from userrep.sequences.exposure import leaks
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared, Sequences
-
-NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Interleaved:
@@ -49,39 +46,15 @@ def _of_part(part: int, index: np.ndarray) -> np.ndarray:
     return np.column_stack([np.full(len(index), part), index])
 
 
-class Joint(Objective):
+class Joint(Parts):
     """Learn several tasks at once: each step is a batch of one of them, and its loss is that task's own.
 
-    parts    the tasks by name; the name begins the names of a part's metrics
-    weights  by which the losses of parts are multiplied, 1 where a part is not named
-
-    The epoch is chosen by `overall` (`JointResult`), made of the metrics by which the parts choose theirs.
+    The name of a part begins the names of its metrics. The epoch is chosen by `overall` (`JointResult`), made of the
+    metrics by which the parts choose theirs. The rest is in `Parts`.
     """
 
-    kind: ClassVar[str] = "joint"
+    kind = "joint"
     metric = OVERALL
-
-    def __init__(self, parts: Mapping[str, Objective], weights: Mapping[str, float] | None = None) -> None:
-        super().__init__()
-        if not parts:
-            raise ConfigError("a joint task has no parts", "give task.parts: a name and a task for each")
-        for name, part in parts.items():
-            if not NAME.fullmatch(name) or hasattr(nn.ModuleDict(), name):
-                raise ConfigError(f"'{name}' cannot name a part", "take small letters, digits and _, such as liked")
-            if not isinstance(part, Objective) or isinstance(part, Joint):
-                raise ConfigError(f"part {name} is no task that can be joined", "give a task, and no joint one")
-        for name, weight in (weights or {}).items():
-            if name not in parts:
-                raise ConfigError(f"there is no part '{name}' to weigh", f"choose from {', '.join(parts)}")
-            if not 0 < weight < float("inf"):
-                raise ConfigError(f"the weight of part {name} is {weight}", "give a positive number")
-        self.heads = nn.ModuleDict(parts)
-        self.weights = {name: 1.0 for name in parts} | dict(weights or {})
-
-    @property
-    def parts(self) -> dict[str, Objective]:
-        """Return the tasks by name."""
-        return {name: part for name, part in self.heads.items() if isinstance(part, Objective)}
 
     @property
     def task_name(self) -> str:
@@ -91,14 +64,6 @@ class Joint(Objective):
     def splits(self) -> tuple[str, ...]:
         """Name whatever a part is judged by."""
         return tuple(dict.fromkeys(split for part in self.parts.values() for split in part.splits))
-
-    def check_encoder(self, encoder: Encoder) -> None:
-        for part in self.parts.values():
-            part.check_encoder(encoder)
-
-    def setup(self, encoder: Encoder, data: Prepared, protocol: Protocol) -> None:
-        for part in self.parts.values():
-            part.setup(encoder, data, protocol)
 
     def inputs(self, data: Prepared, protocol: Protocol) -> Sequences:
         """Return what the part reads that reads most, the ids of which are those of the others and more."""
@@ -129,9 +94,6 @@ class Joint(Objective):
             }
         )
 
-    def exposure(self, data: Prepared, protocol: Protocol, users: np.ndarray) -> Exposure:
-        return united([part.exposure(data, protocol, users) for part in self.parts.values()])
-
     def loss(self, encoder: Encoder, batch: Batch, generator: torch.Generator) -> Tensor:
         assert batch.part is not None
         return self.weights[batch.part] * self.parts[batch.part].loss(encoder, batch, generator)
@@ -150,10 +112,6 @@ class Joint(Objective):
         assert isinstance(feed, Interleaved)
         feeds = {name: part.cached(feed.feeds[name], encoder, data, protocol) for name, part in self.parts.items()}
         return Interleaved(feeds)
-
-    def forget(self) -> None:
-        for part in self.parts.values():
-            part.forget()
 
     def _widest(self, data: Prepared, protocol: Protocol) -> Objective:
         """Return the part whose histories hold items beyond the source domain, the first where none does."""

@@ -1,20 +1,19 @@
 """Next item: each state predicts the item that follows."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
 from userrep.models.encoder import Encoder
 from userrep.objectives.behaviour import Behaviour
-from userrep.sequences.batches import Batch
+from userrep.sequences.batches import Batch, Following
 from userrep.sequences.vocab import PAD
 
 
 class NextItem(Behaviour):
     """Predict the next item at every real position (NextItNet; PeterRec section 3.1, spec 1.3)."""
 
-    needs_causal: ClassVar[bool | None] = True
+    takes = Following
+    needs_causal = True
 
     def loss(self, encoder: Encoder, batch: Batch, generator: torch.Generator) -> Tensor:
         supervised = batch.targets.ne(PAD)

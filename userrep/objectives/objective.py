@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from userrep.build import Component
 from userrep.errors import ConfigError
-from userrep.evaluation.results import Result
+from userrep.evaluation.results import Metrics, Result
 from userrep.models.encoder import Encoder
 from userrep.sequences.batches import Batch, Cases, Feed
 from userrep.sequences.exposure import Exposure
@@ -23,10 +23,12 @@ class Objective(nn.Module, Component):
 
     `metric` selects the best epoch on validation; `maximise` says which way is better. `needs_causal` says which
     encoders it can be learned with: those that read from left to right, True, those that read both ways, False, or all.
+    `takes` says what its batches are, and so those of which other feeds its loss can be given; None, of none.
     """
 
-    kind: ClassVar[str] = "ranking"
-    needs_causal: ClassVar[bool | None] = None
+    takes: ClassVar[type[Batch] | None] = None
+    kind: str = "ranking"
+    needs_causal: bool | None = None
     metric: str = "ndcg@10"
     maximise: bool = True
 
@@ -83,6 +85,10 @@ class Objective(nn.Module, Component):
         """Evaluate on a role, a row for each user or for those of mask `users (U,)`; no batch size changes it."""
         raise TypeError(f"{type(self).__name__} must evaluate")
 
+    def validate(self, encoder: Encoder, data: Prepared, protocol: Protocol, users: np.ndarray) -> Metrics:
+        """Return what an epoch is logged with, `metric` among it, from the validation cases of mask `users (U,)`."""
+        return self.evaluate(encoder, data, protocol, "valid", users).metrics()
+
     def exposure(self, data: Prepared, protocol: Protocol, users: np.ndarray) -> Exposure:
         """Return what training on the users of mask `users (U,)` reads, and what validation and test ask for."""
         raise TypeError(f"{type(self).__name__} must say what it reads and asks for")
@@ -97,6 +103,11 @@ class Objective(nn.Module, Component):
     def select(self, cases: Cases, users: np.ndarray | None) -> Cases:
         """Return the cases of the users in a mask, or all."""
         return cases if users is None else cases.take(users[cases.rows])
+
+    @property
+    def leader(self) -> "Objective":
+        """Return the objective that answers where this one is asked: itself here."""
+        return self
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -1,7 +1,5 @@
 """Ranking: what every task shares whose answer is an item, its evaluation first."""
 
-from typing import ClassVar
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,7 +16,7 @@ from userrep.sequences.store import Prepared, Sequences
 class Ranking(Objective):
     """Rank the items of a domain for a history: a state for each history, a vector for each item, a dot product."""
 
-    kind: ClassVar[str] = "ranking"
+    kind = "ranking"
 
     def targets(self, data: Prepared, protocol: Protocol) -> Sequences:
         """Return the events of the domain whose items are ranked; the one that histories are read from here."""

@@ -1,6 +1,7 @@
 """Batches: histories gathered by index from flat arrays, padded on the fly, in an order that a seed repeats."""
 
 from dataclasses import dataclass, replace
+from typing import Any, Self
 from typing import Protocol as Interface
 
 import numpy as np
@@ -27,10 +28,17 @@ class Batch:
     user: Tensor | None = None
     part: str | None = None
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> Self:
         """Return the batch on another device."""
-        user = None if self.user is None else self.user.to(device)
-        return Batch(self.items.to(device), self.targets.to(device), self.rows.to(device), user, self.part)
+        moved: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Following(Batch):
+    """A batch whose `targets (B, T)` are the items that follow those of `items`, 0 at padding."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ class Windows:
         length = int((ends - begins).max()) - 1
         items = gather(self.items, begins, ends - 1, length)
         targets = gather(self.items, begins + 1, ends, length)
-        return Batch(torch.from_numpy(items), torch.from_numpy(targets), torch.from_numpy(rows.copy()))
+        return Following(torch.from_numpy(items), torch.from_numpy(targets), torch.from_numpy(rows.copy()))
 
     def _cut(self, rng: np.random.Generator) -> np.ndarray:
         targets = self.ends - self.begins - 1  # (R,) events that are predicted

@@ -48,7 +48,8 @@ def run(request: Request) -> dict[str, Any]:
         raise UsageError(f"--out {out} is neither .parquet nor .csv", "give a name that ends in one of them")
     source = open_run(request.extra["source"])
     data = open_prepared(request.data_dir, source.config["dataset"])
-    encoder, objective = restore(source, data, choose_device(request.device))
+    encoder, restored = restore(source, data, choose_device(request.device))
+    objective = restored.leader
     if not isinstance(objective, Ranking):
         raise UsageError(
             f"{source.path} answers {objective.task_name}: it ranks no items",

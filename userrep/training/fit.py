@@ -188,7 +188,7 @@ class _Loop:
         job, position = self.job, self.position
         job.encoder.eval()
         job.objective.eval()
-        metrics = job.objective.evaluate(job.encoder, job.data, job.protocol, "valid", job.judges).metrics()
+        metrics = job.objective.validate(job.encoder, job.data, job.protocol, job.judges)
         if job.objective.metric not in metrics:
             raise ConfigError(
                 f"task {job.objective.task_name} has no metric '{job.objective.metric}'",
