@@ -32,6 +32,10 @@ class Objective(nn.Module, Component):
     metric: str = "ndcg@10"
     maximise: bool = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: dict[str, Tensor] = {}  # what the last loss was the sum of, by name, where it was one
+
     def setup(self, encoder: Encoder, data: Prepared, protocol: Protocol) -> None:
         """Make the heads for this encoder, this data set and what the protocol reads of it."""
         raise TypeError(f"{type(self).__name__} must make its heads")

@@ -50,7 +50,7 @@ def train(job: Job) -> dict[str, Any]:
 def validation_metrics(record: dict[str, Any]) -> dict[str, float]:
     """Return the metrics of a log record without the loop's own fields."""
     own = ("phase", "epoch", "updates", "loss", "best", "sequences_per_second", "seconds")
-    return {name: value for name, value in record.items() if name not in own}
+    return {name: value for name, value in record.items() if name not in own and not name.startswith("loss:")}
 
 
 def conditions(data: Prepared, protocol: Protocol, parts: tuple[str, ...], task: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Checkpoints: everything that makes an interrupted run go on as if nothing had happened."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ class Position:
     step: int = 0
     updates: int = 0
     loss_sum: float = 0.0  # of this epoch's steps so far
+    told: dict[str, torch.Tensor] = field(default_factory=dict)  # of the same, what an objective tells its loss by
     seconds: float = 0.0  # wall time spent, all attempts together
     best: float | None = None
     best_epoch: int | None = None

@@ -132,7 +132,7 @@ class _Loop:
         position = self.position
         if not position.started:
             if self.job.validate_first or self.phase.epochs == 0:
-                yield self._validated(epoch=0, loss=None, seen=0)
+                yield self._validated(epoch=0, losses={}, seen=0)
             position.started = True
         while position.epoch < self.epochs and not self._out_of_patience():
             yield from self._epoch()
@@ -157,12 +157,15 @@ class _Loop:
             seen += len(index)
             position.step += 1
             position.updates += 1
+            for name, share in job.objective.told.items():
+                position.told[name] = position.told.get(name, 0.0) + share.double()
             self._save_if_due(loss_sum)
             yield self._progress(float(loss_sum) / position.step, seen / (time.monotonic() - began))
         self._check_finite(loss_sum)
-        mean = float(loss_sum) / max(1, len(order))
-        position.epoch, position.step, position.loss_sum = position.epoch + 1, 0, 0.0
-        yield self._validated(position.epoch, mean, seen / max(1e-9, time.monotonic() - began))
+        sums = {"loss": loss_sum} | {f"loss:{name}": total for name, total in position.told.items()}
+        means = {name: float(total) / max(1, len(order)) for name, total in sums.items()}
+        position.epoch, position.step, position.loss_sum, position.told = position.epoch + 1, 0, 0.0, {}
+        yield self._validated(position.epoch, means, seen / max(1e-9, time.monotonic() - began))
         self._save(torch.zeros_like(loss_sum))
 
     def _step(self, index: np.ndarray) -> torch.Tensor:
@@ -183,7 +186,7 @@ class _Loop:
         self.optimizer.step()
         return loss.detach()
 
-    def _validated(self, epoch: int, loss: float | None, seen: float) -> Progress:
+    def _validated(self, epoch: int, losses: dict[str, float], seen: float) -> Progress:
         """Validate, log, and keep the weights where they are the best so far."""
         job, position = self.job, self.position
         job.encoder.eval()
@@ -202,11 +205,11 @@ class _Loop:
             position.best, position.best_epoch = value, epoch
             save_weights(job.folder / BEST, job.encoder, job.objective)
         record = {
-            "phase": self.phase.name, "epoch": epoch, "updates": position.updates, "loss": loss,
+            "phase": self.phase.name, "epoch": epoch, "updates": position.updates, "loss": None, **losses,
             **metrics, "best": better, "sequences_per_second": round(seen, 1), "seconds": round(self._seconds(), 3),
         }  # fmt: skip
         self.journal.append(record)
-        return self._progress(math.nan if loss is None else loss, seen, record)
+        return self._progress(losses.get("loss", math.nan), seen, record)
 
     def _save_if_due(self, loss_sum: torch.Tensor) -> None:
         due = time.monotonic() - self.saved_at >= self.job.trainer.checkpoint_seconds
