@@ -29,6 +29,7 @@ from userrep.training.seed import seed_everything
 from userrep.training.trainer import Trainer
 from userrep.training.weights import identities
 
+MADE_BY = {"task": "transfer", "objective": "pretrain"}  # the verb by which a group may be made of parts
 overlay: Path | None = None  # a folder laid out like conf/, for a newcomer
 FOLDER = TemporaryDirectory(prefix="userrep-contracts-")  # removed when the tests end
 
@@ -38,15 +39,15 @@ def names(group: str) -> list[str]:
 
 
 def node(group: str, name: str) -> dict[str, Any]:
-    """Read a yaml of the overlay, or of conf/; a task that is made of others is composed of them."""
+    """Read a yaml of the overlay, or of conf/; a task or an objective that is made of others is composed of them."""
     own = overlay / group / f"{name}.yaml" if overlay else None
     found = dict(read_yaml(own if own and own.exists() else conf_dir() / group / f"{name}.yaml"))
-    return composed(name, overlay) if group == "task" and "defaults" in found else found
+    return composed(group, name, overlay) if group in MADE_BY and "defaults" in found else found
 
 
 @cache
-def composed(task: str, config_dir: Path | None) -> dict[str, Any]:
-    return dict(compose("transfer", [f"task={task}"], config_dir)["task"])
+def composed(group: str, name: str, config_dir: Path | None) -> dict[str, Any]:
+    return dict(compose(MADE_BY[group], [f"{group}={name}"], config_dir)[group])
 
 
 @cache
