@@ -119,6 +119,7 @@ def pairs(rows: np.ndarray, items: np.ndarray) -> set[tuple[int, int]]:
 @every_objective
 def test_an_objective_says_what_its_training_reads_and_what_it_is_judged_by(group: str, name: str) -> None:
     objective = single(group, name)
+    asking = objective.leader
     data, users = tiny.data(), everybody()
     users[::2] = False
     said = objective.exposure(data, PROTOCOL, users)
@@ -127,8 +128,8 @@ def test_an_objective_says_what_its_training_reads_and_what_it_is_judged_by(grou
     for batch in batches(feed_of(objective, users)):
         rows = batch.rows[:, None].expand(batch.items.shape)
         assert pairs(rows.numpy(), batch.items.numpy()) <= pairs(owners[read], inputs.items[read])
-        if isinstance(objective, Ranking):
-            asked = objective.targets(data, PROTOCOL)
+        if isinstance(asking, Ranking):
+            asked = asking.targets(data, PROTOCOL)
             taught, rows = said.answers[asked.name], batch.rows.reshape(-1, *[1] * (batch.targets.ndim - 1))
             found = pairs(rows.expand(batch.targets.shape).numpy(), batch.targets.numpy())
             assert found <= pairs(asked.owners()[taught], asked.items[taught])
@@ -136,7 +137,7 @@ def test_an_objective_says_what_its_training_reads_and_what_it_is_judged_by(grou
             assert said.taught[batch.rows.numpy()].all()
     for role in ("valid", "test"):
         cases = objective.cases(data, PROTOCOL, role)
-        if isinstance(objective, Ranking):
+        if isinstance(asking, Ranking):
             judged = said.judged[role][asked.name]
             assert sorted(cases.targets.tolist()) == sorted(asked.items[judged].tolist())
         else:
