@@ -78,11 +78,11 @@ class DotScorer:
     tile = (USER_TILE, ITEM_TILE)
 
     def __init__(self, users: Tensor, table: Tensor, bias: Tensor | None = None) -> None:
-        _check_finite("user vectors", users)
-        _check_finite("item vectors", table)
+        check_finite("user vectors", users)
+        check_finite("item vectors", table)
         self.users, self.table, self.bias = users.detach(), table.detach(), None
         if bias is not None:
-            _check_finite("item biases", bias)
+            check_finite("item biases", bias)
             self.bias = bias.detach()
         self.device = table.device
         self.scores = torch.empty(0, 0)
@@ -115,12 +115,13 @@ def _padded(tensor: Tensor, length: int) -> Tensor:
     return torch.nn.functional.pad(tensor, (0, 0, 0, missing)) if missing else tensor
 
 
-def _check_finite(name: str, tensor: Tensor) -> None:
+def check_finite(name: str, tensor: Tensor, so: str = "there is nothing to rank by") -> None:
+    """Raise DivergedError, which says what follows, where a number is NaN or infinite."""
     if tensor.numel() == 0:
         return
     low, high = tensor.aminmax()  # NaN goes through; no mask of the table's size
     if not (torch.isfinite(low) and torch.isfinite(high)):
-        raise DivergedError(f"{name} are not finite: there is nothing to rank by", REMEDY)
+        raise DivergedError(f"{name} are not finite: {so}", REMEDY)
 
 
 def encode_in_tiles(encode: Callable[[int, int], Tensor], count: int, tile: int = ENCODE_TILE) -> Tensor:
