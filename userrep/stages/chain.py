@@ -12,6 +12,7 @@ from userrep.errors import UsageError
 from userrep.evaluation.continual import average, backward_transfer, forward_transfer, kept
 from userrep.run import Run, open_run
 from userrep.sequences.store import open_prepared
+from userrep.stages import pictures
 from userrep.stages.chain_effort import Capacity, capacity, efforts, updates
 from userrep.stages.chain_matrix import Matrix, measure_chain, told_by
 from userrep.stages.chain_report import name_of
@@ -41,9 +42,7 @@ def run(request: Request) -> dict[str, Any]:
     singles = _singles(runs, names, request.extra.get("single") or ())
     folder = request.extra.get("plot")
     if folder is not None:
-        from userrep.stages import chain_pictures
-
-        chain_pictures.check()
+        pictures.check()
     data, device = open_prepared(request.data_dir, newest.config["dataset"]), choose_device(request.device)
     matrix = measure_chain(runs, names, metrics, data, split, device)
     owned, effort = capacity(restore(newest, data)[0], len(runs)), efforts(runs)
