@@ -15,12 +15,12 @@ from userrep.baselines.probe import Probe
 from userrep.baselines.ranker import read_before
 from userrep.baselines.ridge import RidgeRanker
 from userrep.errors import UsageError
-from userrep.evaluation.ranking import Csr, encode_in_tiles
+from userrep.evaluation.ranking import Csr
+from userrep.evaluation.tiles import read_histories
 from userrep.methods.surgery import set_readout
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import Objective
 from userrep.objectives.ranking import Ranking
-from userrep.sequences.batches import gather
 from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.store import Prepared
 
@@ -114,12 +114,9 @@ def user_vectors(encoder: Encoder, protocol: Protocol, seed: int) -> Vectors:
         set_readout(encoder, protocol.readout)
 
     def encode(events: Csr) -> np.ndarray:
-        def tile(start: int, stop: int) -> torch.Tensor:
-            items = gather(events.items, events.starts[start:stop], events.ends[start:stop], protocol.history)
-            return encoder.user(torch.from_numpy(items))
-
         with torch.inference_mode():
-            return encode_in_tiles(tile, len(events.ends)).double().numpy()  # (N, P * D)
+            device = encoder.item_vectors().device
+            return read_histories(encoder.user, events, protocol.history, device).double().numpy()  # (N, P * D)
 
     return encode
 

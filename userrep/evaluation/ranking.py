@@ -125,16 +125,24 @@ def check_finite(name: str, tensor: Tensor, so: str = "there is nothing to rank 
 
 
 def encode_in_tiles(encode: Callable[[int, int], Tensor], count: int, tile: int = ENCODE_TILE) -> Tensor:
-    """Encode cases 0..count to `(count, D)` by `encode(start, stop)` -> `(stop - start, D)`, in equal tiles.
+    """Encode cases 0..count to `(count, D)` by `encode(start, stop)` -> `(stop - start, D)`, in equal tiles."""
+    return torch.cat(list(encoded_tiles(encode, count, tile)))
+
+
+def encoded_tiles(encode: Callable[[int, int], Tensor], count: int, tile: int = ENCODE_TILE) -> Iterator[Tensor]:
+    """Yield what each tile adds to the encoded cases.
 
     The last tile reaches back over cases already encoded, so that all tiles have one shape and a user's
     vector depends on no batch size. The caller fixes the other dimensions too: one history length for all.
     """
     if count <= tile:
-        return encode(0, count)
-    parts = [encode(start, start + tile) for start in range(0, count - tile + 1, tile)]
+        yield encode(0, count)
+        return
+    for start in range(0, count - tile + 1, tile):
+        yield encode(start, start + tile)
     left = count % tile
-    return torch.cat([*parts, encode(count - tile, count)[tile - left :]] if left else parts)
+    if left:
+        yield encode(count - tile, count)[tile - left :]
 
 
 def count_above(

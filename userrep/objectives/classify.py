@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from userrep.errors import ConfigError, DataError
-from userrep.evaluation.ranking import encode_in_tiles
+from userrep.evaluation.ranking import Csr
 from userrep.evaluation.results import ClassificationResult
+from userrep.evaluation.tiles import read_histories
 from userrep.models.dropout import Dropout
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import ROLES, Objective
-from userrep.sequences.batches import Batch, Cached, Cases, Feed, Histories, histories
+from userrep.sequences.batches import Batch, Cached, Cases, Feed, Histories
 from userrep.sequences.exposure import Exposure, events_between
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared, Sequences
@@ -200,13 +201,8 @@ class Classify(Objective):
 
 def encode_users(encoder: Encoder, sequences: Sequences, cases: Cases, length: int) -> Tensor:
     """Encode the users of `cases` in fixed tiles: `(N, user_width)`."""
-    device = encoder.item_vectors().device
-
-    def encode(start: int, stop: int) -> Tensor:
-        part = cases.take(np.arange(start, stop))
-        return encoder.user(torch.from_numpy(histories(sequences.items, sequences.offsets, part, length)).to(device))
-
-    return encode_in_tiles(encode, len(cases))
+    before = Csr(sequences.items, sequences.offsets[cases.rows], cases.ends)
+    return read_histories(encoder.user, before, length, encoder.item_vectors().device)
 
 
 def nested_sample(rows: np.ndarray, labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:

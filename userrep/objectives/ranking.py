@@ -1,14 +1,17 @@
 """Ranking: what every task shares whose answer is an item, its evaluation first."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from userrep.evaluation.ranking import ITEM_TILE, Csr, DotScorer, Scorer, encode_in_tiles, exact_products
+from userrep.evaluation.ranking import ITEM_TILE, Csr, DotScorer, Scorer, exact_products
 from userrep.evaluation.results import RankingResult
+from userrep.evaluation.tiles import read_histories
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import Objective
-from userrep.sequences.batches import Cases, histories
+from userrep.sequences.batches import Cases
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared, Sequences
 
@@ -80,11 +83,7 @@ class Ranking(Objective):
 
     def encode(self, encoder: Encoder, data: Prepared, protocol: Protocol, cases: Cases) -> Tensor:
         """Encode the histories of cases in fixed tiles: `(N, D)`."""
-        sequences, device = self.inputs(data, protocol), encoder.item_vectors().device
-
-        def encode(start: int, stop: int) -> Tensor:
-            part = cases.take(np.arange(start, stop))
-            items = histories(sequences.items, sequences.offsets, part, protocol.history)
-            return self.states_of(encoder, torch.from_numpy(items).to(device))  # (tile, D)
-
-        return encode_in_tiles(encode, len(cases))
+        sequences = self.inputs(data, protocol)
+        before = Csr(sequences.items, sequences.offsets[cases.rows], cases.ends)
+        device = encoder.item_vectors().device
+        return read_histories(partial(self.states_of, encoder), before, protocol.history, device)

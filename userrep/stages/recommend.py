@@ -1,6 +1,7 @@
 """`userrep recommend`: the best items for users of the data set, or for new ones by their events."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ import torch
 from userrep import console
 from userrep.build import build
 from userrep.errors import UsageError
-from userrep.evaluation.ranking import Csr, DotScorer, encode_in_tiles
+from userrep.evaluation.ranking import Csr, DotScorer
+from userrep.evaluation.tiles import read_histories
 from userrep.evaluation.topk import top_items
 from userrep.files import replacing
 from userrep.models.encoder import Encoder
 from userrep.objectives.ranking import Ranking
 from userrep.run import open_run
-from userrep.sequences.batches import gather
 from userrep.sequences.store import Sequences, open_prepared
 from userrep.sequences.vocab import PAD, RESERVED
 from userrep.stages.people import People, known_people, new_people
@@ -78,7 +79,7 @@ def run(request: Request) -> dict[str, Any]:
 
 def _lists(encoder: Encoder, objective: Ranking, people: People, k: int, vocab_size: int, length: int) -> Lists:
     """Return the best items of all, and their scores: `(N, k)` each."""
-    parts = []
+    parts, read = [], partial(objective.states_of, encoder)
     with torch.inference_mode(), console.progress("recommending", len(people), "users") as shown:
         table, bias = objective.output(encoder)
         for start in range(0, len(people), AT_ONCE):
@@ -86,21 +87,11 @@ def _lists(encoder: Encoder, objective: Ranking, people: People, k: int, vocab_s
             histories = Csr(people.histories.items, people.histories.starts[chosen], people.histories.ends[chosen])
             seen = Csr(people.seen.items, people.seen.starts[chosen], people.seen.ends[chosen])
             count = len(histories.ends)
-            scorer = DotScorer(_states(encoder, objective, histories, length), table, bias)
+            scorer = DotScorer(read_histories(read, histories, length, table.device), table, bias)
             parts.append(top_items(scorer, count, k, seen, vocab_size))
             shown.advance(count)
     ids, scores = zip(*parts, strict=True)
     return np.concatenate(ids), np.concatenate(scores)
-
-
-def _states(encoder: Encoder, objective: Ranking, histories: Csr, length: int) -> torch.Tensor:
-    device = encoder.item_vectors().device
-
-    def encode(start: int, stop: int) -> torch.Tensor:
-        items = gather(histories.items, histories.starts[start:stop], histories.ends[start:stop], length)
-        return objective.states_of(encoder, torch.from_numpy(items).to(device))  # (tile, D)
-
-    return encode_in_tiles(encode, len(histories.ends))
 
 
 def _tell(people: People, targets: Sequences) -> None:
