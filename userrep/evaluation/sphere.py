@@ -8,7 +8,7 @@ from torch.nn import functional as F
 def spread(vectors: Tensor) -> float:
     """Return the mean deviation of a channel of the normalised `(N, D)` vectors, in units of 1 / sqrt(D).
 
-    It is near 1 where the vectors lie all around the sphere, and 0 where they are one (Chen and He, CVPR 2021, figure 2).
+    It is near 1 where vectors lie all around the sphere, 0 where they are one (Chen and He, CVPR 2021, figure 2).
     """
     unit = F.normalize(vectors.float(), dim=-1)
     return float(unit.std(dim=0, correction=0).mean() * vectors.shape[-1] ** 0.5)

@@ -99,7 +99,7 @@ class Method(Component):
             "stem.table.low.*": self.table_rank > 0,
             "stem.table.up.*": self.table_rank > 0,
             "stem.patch.*": self.stem_patch > 0,
-            "token": encoder.token is not None,
+            "token": encoder.readout.needs_token,
             "readout.query": hasattr(encoder.readout, "query"),
         }
         return tuple(pattern for pattern, present in added.items() if present)

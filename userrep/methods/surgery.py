@@ -83,8 +83,10 @@ def wrap(encoder: Encoder, paths: Iterable[str], wrapper: Wrap) -> None:
 
 
 def set_readout(encoder: Encoder, spec: str) -> None:
-    """Read user vectors as `spec` says; a task token is made where the spec reads one."""
-    encoder.readout = Readout(spec, encoder.width)
+    """Read user vectors as `spec` says; a task token is made where the spec reads one, a trained part stays."""
+    before, encoder.readout = encoder.readout, Readout(spec, encoder.width)
+    if hasattr(before, "query") and hasattr(encoder.readout, "query"):
+        encoder.readout.query = before.query
     if encoder.readout.needs_token and encoder.token is None:
         encoder.token = nn.Parameter(truncated_normal_(torch.empty(encoder.width)))
 

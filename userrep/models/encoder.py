@@ -92,7 +92,7 @@ class Encoder(nn.Module, Component):
         """
         keep = self._keep(items)
         stem = self.stem(items, keep)  # (B, T, D)
-        if self.token is None:
+        if not self.readout.needs_token:
             return self.readout(self._run(self._placed(stem, keep), keep), stem, keep, None)
         states, token = self._run_to_token(stem, keep) if self.causal else self._run_between_tokens(stem, keep)
         return self.readout(states, stem, keep, token)

@@ -11,6 +11,7 @@ from userrep.errors import ConfigError
 from userrep.models.encoder import Encoder
 from userrep.objectives.behaviour import Behaviour
 from userrep.sequences.batches import Batch, Feed, Following, Windows
+from userrep.sequences.draws import uniform
 from userrep.sequences.vocab import PAD
 
 
@@ -89,9 +90,8 @@ class AllAction(Behaviour):
         ahead = torch.cat([batch.targets, batch.future], dim=1)  # (B, T + F): from step t on, what comes after item t
         known = batch.targets.shape[1] + batch.future.ne(PAD).sum(dim=1)  # (B,)
         reach = (known[rows] - steps).clamp_max(self.window).unsqueeze(1)  # (N, 1), at least 1: the next item
-        shape = (len(rows), self.actions)
-        uniform = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
-        return ahead[rows.unsqueeze(1), steps.unsqueeze(1) + (uniform.to(rows.device) * reach).long()]
+        drawn = uniform((len(rows), self.actions), generator, rows.device)
+        return ahead[rows.unsqueeze(1), steps.unsqueeze(1) + (drawn * reach).long()]
 
     def states_of(self, encoder: Encoder, items: Tensor) -> Tensor:
         return encoder(items)[:, -1]

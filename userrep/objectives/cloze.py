@@ -10,6 +10,7 @@ from userrep.errors import ConfigError
 from userrep.models.encoder import Encoder
 from userrep.objectives.behaviour import Behaviour
 from userrep.sequences.batches import Batch, Feed, Windows, gather
+from userrep.sequences.draws import choose, uniform
 from userrep.sequences.vocab import MASK, PAD, RESERVED
 
 
@@ -71,11 +72,9 @@ class Cloze(Behaviour):
 
     def hide(self, real: Tensor, generator: torch.Generator) -> Tensor:
         """Choose the events to predict out of the `real (B, T)` ones: `(B, T)`, the same whatever the padding."""
-        order = torch.full(real.shape, 2.0, dtype=torch.float64, device=real.device)
-        order[real] = _uniform(int(real.sum()), generator, real.device)
         counts = (real.sum(dim=1, keepdim=True) * self.mask_share).round().clamp_min(1)  # (B, 1)
-        hidden = (order.argsort(dim=1).argsort(dim=1) < counts) & real
-        last = _uniform(len(real), generator, real.device) < self.last_share  # (B,)
+        hidden = choose(real, counts, generator)
+        last = uniform(len(real), generator, real.device) < self.last_share  # (B,)
         hidden[last] = False
         hidden[last, -1] = True
         return hidden
@@ -83,7 +82,7 @@ class Cloze(Behaviour):
     def corrupt(self, items: Tensor, hidden: Tensor, vocab_size: int, generator: torch.Generator) -> Tensor:
         """Replace the `hidden` events by MASK, by any item, or not at all: `(B, T)`."""
         own = items[hidden]  # (N,)
-        fate, place = (_uniform(len(own), generator, items.device) for _ in range(2))
+        fate, place = (uniform(len(own), generator, items.device) for _ in range(2))
         others = RESERVED + (place * (vocab_size - RESERVED)).long()
         corrupted = torch.where(fate < self.masked, MASK, torch.where(fate < self.masked + self.random, others, own))
         return items.masked_scatter(hidden, corrupted)
@@ -93,6 +92,3 @@ class Cloze(Behaviour):
         asked = torch.cat([items[:, 1:], items.new_full((len(items), 1), MASK)], dim=1)
         return encoder(asked)[:, -1]
 
-
-def _uniform(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    return torch.rand(count, generator=generator, dtype=torch.float64, device=generator.device).to(device)

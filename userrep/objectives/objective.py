@@ -24,9 +24,13 @@ class Objective(nn.Module, Component):
     `metric` selects the best epoch on validation; `maximise` says which way is better. `needs_causal` says which
     encoders it can be learned with: those that read from left to right, True, those that read both ways, False, or all.
     `takes` says what its batches are, and so those of which other feeds its loss can be given; None, of none.
+    `reads_users` says whether pre-training compares user vectors, which are then read as the protocol says; `least` is
+    below no loss.
     """
 
     takes: ClassVar[type[Batch] | None] = None
+    reads_users: bool = False
+    least: float = 0.0
     kind: str = "ranking"
     needs_causal: bool | None = None
     metric: str = "ndcg@10"

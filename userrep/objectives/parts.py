@@ -42,6 +42,8 @@ class Parts(Objective):
         self.heads = nn.ModuleDict(parts)
         self.weights = {name: 1.0 for name in parts} | dict(weights or {})
         self.needs_causal = self._direction()
+        self.reads_users = any(part.reads_users for part in parts.values())
+        self.least = sum(self.weights[name] * part.least for name, part in parts.items())
 
     @property
     def parts(self) -> dict[str, Objective]:

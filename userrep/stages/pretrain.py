@@ -10,6 +10,7 @@ from userrep.run import default_path, writing
 from userrep.sequences.protocol import seen_users
 from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.request import Request
+from userrep.stages.restore import untrained
 from userrep.stages.resume import resumed
 from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
 from userrep.training.fit import Job
@@ -49,9 +50,7 @@ def run(request: Request) -> dict[str, Any]:
 def _job(request: Request, config: dict[str, Any], data: Prepared, folder: Any) -> Job:
     seed_everything(config["seed"])
     protocol = build(config["protocol"], at="protocol")
-    encoder = build(config["model"], at="model", vocab_size=data.sequences(protocol.source).vocab_size)
-    objective = build(config["objective"], at="objective")
-    objective.setup(encoder, data, protocol)
+    encoder, objective = untrained(config, None, data)
     trainer = build(config["trainer"], at="trainer")
     return Job(
         encoder=encoder, objective=objective, phases=[Phase("train", ("*",))], data=data, protocol=protocol,

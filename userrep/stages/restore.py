@@ -7,7 +7,7 @@ import torch
 from userrep.build import build
 from userrep.errors import DataError, UsageError
 from userrep.methods.growth import grow_for
-from userrep.methods.surgery import flatten
+from userrep.methods.surgery import flatten, set_readout
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import Objective
 from userrep.run import Run
@@ -40,6 +40,8 @@ def untrained(config: dict[str, Any], parent: Run | None, data: Prepared) -> tup
     grow_for(encoder, objective, data, protocol)
     if config.get("method"):
         build(config["method"], at="method").adapt(encoder, protocol.readout)
+    elif objective.reads_users:
+        set_readout(encoder, protocol.readout)
     objective.setup(encoder, data, protocol)
     return encoder, objective
 
