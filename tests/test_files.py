@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from userrep.files import (
     read_json,
     read_yaml,
     replacing,
+    replacing_parts,
     sha256_of,
     sweep,
     write_json,
@@ -38,6 +40,30 @@ def test_folders_are_made_and_the_suffix_is_kept_for_numpy(tmp_path: Path) -> No
         np.save(temporary, np.arange(3))
     assert np.load(path).tolist() == [0, 1, 2]
     assert os.listdir(path.parent) == ["items.npy"]
+
+
+def test_a_lone_part_takes_the_place_of_a_table_and_several_as_a_folder(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "table"
+    for count in (1, 1, 3, 2, 1, 2):
+        with replacing_parts(path) as folder:
+            for number in range(count):
+                (folder / f"part-{number}").write_text(f"{number} of {count}")
+        assert os.listdir(path.parent) == ["table"]
+        written = sorted(path.iterdir()) if count > 1 else [path]
+        assert [part.read_text() for part in written] == [f"{number} of {count}" for number in range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_was_there_stays_where_parts_cannot_be_written(tmp_path: Path, count: int) -> None:
+    for parts, succeeds in ((count, True), (1, False), (2, False)):
+        with suppress(RuntimeError), replacing_parts(tmp_path / "table") as folder:
+            for number in range(parts):
+                (folder / f"part-{number}").write_text("whole" if succeeds else "half")
+            if not succeeds:
+                raise RuntimeError
+        assert os.listdir(tmp_path) == ["table"]
+        kept = list((tmp_path / "table").iterdir()) if count > 1 else [tmp_path / "table"]
+        assert [part.read_text() for part in kept] == ["whole"] * count
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:

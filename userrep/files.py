@@ -7,6 +7,7 @@ import math
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,6 +79,42 @@ def replacing(path: Path | str) -> Iterator[Path]:
             _flush(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_parts(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary folder for the parts of a table; a lone part, else the folder, takes the place of `path`.
+
+    A folder that is there is replaced as a file is: what is in it is for the caller to look at before. On any error
+    the temporary folder is removed and `path` is as it was.
+
+    Raises:
+        DataError: the disk is full, read-only or not ours to write.
+    """
+    target = Path(path)
+    temporary, former = (target.with_name(f".{target.stem}.{secrets.token_hex(4)}.tmp{target.suffix}") for _ in "12")
+    with explaining_write_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.mkdir()
+            yield temporary
+            parts = list(temporary.iterdir())
+            for written in (*parts, temporary):
+                _flush(written)
+            if target.is_dir() or (target.exists() and len(parts) > 1):  # of these, the system replaces none
+                os.replace(target, former)
+            os.replace(parts[0] if len(parts) == 1 else temporary, target)
+            _flush(target.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    _remove(former)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The people to recommend for: known users by their raw ids, or new ones by their events."""
+"""The people whom a run is asked about: known users by their raw ids, or new ones by their events."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from userrep import console
 from userrep.datasets.rows import glance, read_rows
 from userrep.datasets.times import to_ticks
 from userrep.errors import DataError
 from userrep.evaluation.ranking import Csr
 from userrep.sequences.store import Prepared, Sequences
 from userrep.sequences.vocab import RESERVED
+
+NAMED = 3  # of those who are left out, in a sentence
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,16 @@ def new_people(path: Path, inputs: Sequences, targets: Sequences) -> People:
         )
     kept = [Csr(part.items, part.starts[filled], part.ends[filled]) for part in (history, seen)]
     return People(names[filled].tolist(), kept[0], kept[1], [], names[~filled].tolist(), unknown)
+
+
+def tell_left_out(people: People) -> None:
+    """Warn of users and events that could not be read."""
+    for names, what in ((people.unknown_users, "not in the data"), (people.without_items, "no known item")):
+        if names:
+            more = ", ..." if len(names) > NAMED else ""
+            console.warn(f"left out, {what}: {len(names):,} user(s), {', '.join(names[:NAMED])}{more}")
+    if people.unknown_items:
+        console.warn(f"left out: {people.unknown_items:,} event(s) of items that the run does not know")
 
 
 def _met(item: str, ours: dict[str, int], theirs: dict[str, int]) -> int:

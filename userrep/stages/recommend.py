@@ -20,14 +20,14 @@ from userrep.objectives.ranking import Ranking
 from userrep.run import open_run
 from userrep.sequences.store import Sequences, open_prepared
 from userrep.sequences.vocab import PAD, RESERVED
-from userrep.stages.people import People, known_people, new_people
+from userrep.stages.people import People, known_people, new_people, tell_left_out
 from userrep.stages.request import Request
 from userrep.stages.restore import restore
 from userrep.stages.training import choose_device
 
 VERB = "recommend"
 AT_ONCE = 1024  # users whose vectors are held
-SHOWN = 3  # users in a terminal; names in a sentence
+SHOWN = 3  # users in a terminal
 
 Lists = tuple[np.ndarray, np.ndarray]
 
@@ -64,7 +64,8 @@ def run(request: Request) -> dict[str, Any]:
         people = new_people(Path(events), inputs, targets)
     most = min(k, targets.vocab_size - RESERVED)  # a list holds no more than all items, whatever was asked
     lists = _lists(encoder, objective, people, most, targets.vocab_size, protocol.history)
-    _tell(people, targets)
+    console.note(f"{len(people):,} user(s), {targets.vocab_size - RESERVED:,} items but those that each has met")
+    tell_left_out(people)
     if out is None:
         _show(people, lists, targets)
     else:
@@ -92,16 +93,6 @@ def _lists(encoder: Encoder, objective: Ranking, people: People, k: int, vocab_s
             shown.advance(count)
     ids, scores = zip(*parts, strict=True)
     return np.concatenate(ids), np.concatenate(scores)
-
-
-def _tell(people: People, targets: Sequences) -> None:
-    console.note(f"{len(people):,} user(s), {targets.vocab_size - RESERVED:,} items but those that each has met")
-    for names, what in ((people.unknown_users, "not in the data"), (people.without_items, "no known item")):
-        if names:
-            more = ", ..." if len(names) > SHOWN else ""
-            console.warn(f"left out, {what}: {len(names):,} user(s), {', '.join(names[:SHOWN])}{more}")
-    if people.unknown_items:
-        console.warn(f"left out: {people.unknown_items:,} event(s) of items that the run does not know")
 
 
 def _rows(user: int, lists: Lists, targets: Sequences) -> Iterator[tuple[int, str, str | None, float]]:

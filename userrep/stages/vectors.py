@@ -78,15 +78,11 @@ def reader(encoder: Encoder, protocol: Protocol, readout: str | None = None) -> 
 
 def _read_by(encoder: Encoder, spec: str) -> None:
     """Let the encoder read by `spec`, with what it has trained for that: a task token, the query of an attention."""
-    parts, before = Readout(spec, encoder.width).parts, encoder.readout
-    trained = {"token": encoder.token is not None, "attention": hasattr(before, "query")}
-    untrained = [part for part in parts if not trained.get(part, True)]
+    trained = {"token": encoder.token is not None, "attention": hasattr(encoder.readout, "query")}
+    untrained = [part for part in Readout(spec, encoder.width).parts if not trained.get(part, True)]
     if untrained:
         raise UsageError(
             f"the readout '{spec}' reads a trained {untrained[0]}, and the run has none",
             "give --readout last, mean, items, or several of them joined by '+'",
         )
-    if parts != before.parts:
-        device = next(encoder.parameters()).device
-        set_readout(encoder, spec)
-        encoder.readout.to(device).load_state_dict(before.state_dict(), strict=False)  # the query, if both have one
+    set_readout(encoder, spec)
