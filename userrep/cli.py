@@ -239,6 +239,78 @@ def recommend(
     return Ask(extra={"source": source, "users": users, "events": events, "topk": topk, "out": out})
 
 
+class Whose(StrEnum):
+    """The users whose vectors are read."""
+
+    all = "all"
+    train = "train"
+    valid = "valid"
+    test = "test"
+
+
+@_verb("embed", "data_dir", "device", "json")
+def embed(
+    source: Run,
+    split: Annotated[
+        Whose, typer.Option(help="All users with all of their events, or cases as they are evaluated.")
+    ] = Whose.all,
+    events: Annotated[
+        Path | None, typer.Option(help="A table of new users' events: user, item and, if known, time.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the vectors there: .parquet.")] = None,
+    readout: Annotated[
+        str | None, typer.Option(metavar="PARTS", help="How to read users, as mean+items; the run's own.")
+    ] = None,
+    rows_per_file: Annotated[
+        int, typer.Option(min=1, help="Rows a file; more users make a folder of files.")
+    ] = 1_000_000,
+) -> Ask:
+    """Write the user vectors of a run as a table."""
+    asked = {"split": split.value, "events": events, "out": out, "readout": readout}
+    return Ask(extra={"source": source, "rows_per_file": rows_per_file, **asked})
+
+
+@_verb("probe", "data_dir", "device", "json")
+def probe(
+    runs: Runs,
+    label: Annotated[list[str] | None, typer.Option(help="A label to predict, repeatable; all of them.")] = None,
+    readout: Annotated[
+        list[str] | None, typer.Option(metavar="PARTS", help="How to read users, as mean+items; repeatable; the run's.")
+    ] = None,
+    split: Annotated[Split, typer.Option(help="Which users to predict.")] = Split.valid,
+    label_fraction: Annotated[float, typer.Option(help="Share of the users that keep their label, in (0, 1].")] = 1.0,
+    label_draw: Annotated[int, typer.Option(min=0, help="Seed of that draw.")] = 0,
+    fold: Annotated[int | None, typer.Option(min=0, help="The fold of users; the run's own.")] = None,
+) -> Ask:
+    """Predict labels from frozen user vectors by linear models."""
+    extra = {"labels": tuple(label or ()), "readouts": tuple(readout or ()), "split": split.value, "fold": fold}
+    return Ask(extra=extra | {"runs": runs, "label_fraction": label_fraction, "label_draw": label_draw})
+
+
+class Projection(StrEnum):
+    """How a map is laid out."""
+
+    pca = "pca"
+    umap = "umap"
+
+
+@_verb("map", "data_dir", "device", "json")
+def map_(
+    source: Run,
+    label: Annotated[str, typer.Option(help="The label that colours users.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="Draw the map there.", show_default=False)],
+    projection: Annotated[Projection, typer.Option(help="How to lay users out.")] = Projection.pca,
+    readout: Annotated[
+        str | None, typer.Option(metavar="PARTS", help="How to read users, as mean+items; the run's own.")
+    ] = None,
+    users: Annotated[int, typer.Option(min=3, help="At most so many, drawn by chance.")] = 5_000,
+    split: Annotated[Whose, typer.Option(help="Which users to draw.")] = Whose.all,
+) -> Ask:
+    """Draw users in two dimensions, coloured by a label."""
+    extra = {"source": source, "label": label, "out": out, "readout": readout, "users": users}
+    return Ask(extra=extra | {"projection": projection.value, "split": split.value})
+
+
 @_verb("import", *COMPOSING, *MAKING, "dataset")
 def import_(
     checkpoint: Annotated[
