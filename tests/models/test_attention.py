@@ -112,3 +112,13 @@ def test_feed_forward_networks_map_each_state_by_itself(kind: str) -> None:
                 gate, value = wide[:5], wide[5:]
                 wide = gate / (1 + torch.exp(-gate)) * value
             torch.testing.assert_close(found[user, step], network.contract(wide) * keep[user, step])
+
+
+def test_dropout_hides_attention_weights_in_training_and_none_in_evaluation() -> None:
+    states, keep = inputs()
+    attention = SelfAttention(WIDTH, HEADS, causal=True, dropout=0.5).double()
+    plain = SelfAttention(WIDTH, HEADS, causal=True).double()
+    plain.load_state_dict(attention.state_dict())
+    first, again = (attention(states, keep) for _ in range(2))
+    assert not torch.equal(first, again)
+    torch.testing.assert_close(attention.eval()(states, keep), plain(states, keep))

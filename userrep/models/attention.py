@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from userrep.errors import ConfigError
+from userrep.models.dropout import Dropout
 from userrep.models.projection import linear
 from userrep.models.rotary import rotate
 from userrep.models.sublayer import Sublayer
@@ -14,10 +15,12 @@ class SelfAttention(Sublayer):
     """Mix each state with the kept ones before it, or with all kept ones where `causal` is false.
 
     One product makes queries, keys and values (1.5-1.8x three); `rotary` turns queries and keys by their distance.
-    Attention weights have no dropout: on a CPU it would cost the fast kernel.
+    `dropout` is on the attention weights; on a CPU it costs the fast kernel.
     """
 
-    def __init__(self, width: int, heads: int, causal: bool, bias: bool = True, rotary: bool = False) -> None:
+    def __init__(
+        self, width: int, heads: int, causal: bool, bias: bool = True, rotary: bool = False, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         if width % heads or (rotary and width // heads % 2):
             share = "an even share" if rotary else "a whole share"
@@ -25,6 +28,7 @@ class SelfAttention(Sublayer):
         self.heads, self.causal, self.rotary = heads, causal, rotary
         self.qkv = linear(width, 3 * width, bias)
         self.out = linear(width, width, bias)
+        self.dropout = Dropout(dropout)
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
         users, steps, width = states.shape
@@ -32,7 +36,8 @@ class SelfAttention(Sublayer):
         query, key, value = split.permute(2, 0, 3, 1, 4)  # (B, heads, T, D / heads) each
         if self.rotary:
             query, key = rotate(query), rotate(key)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible(keep, self.causal))
+        seen, hidden = visible(keep, self.causal), self.dropout.share if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=hidden)
         return self.out(mixed.transpose(1, 2).reshape(users, steps, width)) * keep
 
 

@@ -19,6 +19,7 @@ class Bert4Rec(Encoder):
     hidden      width inside the feed-forward network; four times the model's where None, as in the paper
     max_length  longest history; a longer one is refused
     norm_first  norms before attention and feed-forward network, and one at the end, or after residual sums (the paper)
+    `dropout` is on embeddings and branches, `attention_dropout` on attention weights.
     """
 
     causal: ClassVar[bool] = False
@@ -32,13 +33,14 @@ class Bert4Rec(Encoder):
         hidden: int | None = None,
         max_length: int = 200,
         dropout: float = 0.0,
+        attention_dropout: float = 0.0,
         norm_first: bool = False,
     ) -> None:
         check_shape("BERT4Rec", width=width, layers=layers, heads=heads, hidden=hidden, max_length=max_length)
         kind = PreNormBlock if norm_first else PostNormBlock
         blocks = [
             kind(
-                SelfAttention(width, heads, self.causal),
+                SelfAttention(width, heads, self.causal, dropout=attention_dropout),
                 FeedForward(width, hidden or 4 * width, nn.GELU()),
                 nn.LayerNorm(width, eps=1e-8),
                 nn.LayerNorm(width, eps=1e-8),

@@ -17,6 +17,7 @@ class SasRec(Encoder):
     hidden      width inside the feed-forward network; the model's width where None, as in the paper
     max_length  longest history; a longer one is refused
     norm_first  norms before attention and feed-forward network (the paper), or after their residual sums
+    `dropout` is on embeddings and branches, `attention_dropout` on attention weights.
     """
 
     def __init__(
@@ -28,13 +29,14 @@ class SasRec(Encoder):
         hidden: int | None = None,
         max_length: int = 200,
         dropout: float = 0.0,
+        attention_dropout: float = 0.0,
         norm_first: bool = True,
     ) -> None:
         check_shape("SASRec", width=width, layers=layers, heads=heads, hidden=hidden, max_length=max_length)
         kind = PreNormBlock if norm_first else PostNormBlock
         blocks = [
             kind(
-                SelfAttention(width, heads, self.causal),
+                SelfAttention(width, heads, self.causal, dropout=attention_dropout),
                 FeedForward(width, width if hidden is None else hidden, nn.ReLU(), dropout),
                 nn.LayerNorm(width, eps=1e-8),
                 nn.LayerNorm(width, eps=1e-8),
