@@ -1,5 +1,6 @@
 """`userrep probe`: its numbers are those of the baseline on each label, from user vectors that are read once."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from userrep.errors import DataError
 from userrep.evaluation.ranking import Csr
 from userrep.evaluation.spectrum import effective_rank
 from userrep.files import read_json
 from userrep.run import open_run
 from userrep.sequences.store import Prepared
+from userrep.stages.labels import labels_to_predict
 from userrep.stages.vectors import embedder
 
 SMALL = ("model.width=8", "model.dilations=[1]", "trainer.epochs=1")
@@ -45,18 +48,16 @@ def named(answer: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [(Path(found["run"]).name, found["readout"], found["label"]) for found in answer["probes"]]
 
 
-@pytest.mark.parametrize("split", ["valid", "test"])
-def test_each_label_is_predicted_as_by_the_baseline_on_that_run(probe: Any, made: Path, ask: Any, split: str) -> None:
-    answer = probe("--split", split, "--readout", "mean+items")
-    assert [found["label"] for found in answer["probes"]] == ["gender", "age"]
-    for found in answer["probes"]:
-        words = (f"task={found['label']}", SHORT, "protocol.readout=mean+items", "--run", found["label"])
-        made_alone = ask("baseline", "probe_encoder", "--from", str(made / "base"), *words)
-        assert found["chosen"] == made_alone["chosen"]
-        name = {"valid": "metrics-valid.json", "test": "metrics.json"}[split]
-        report = read_json(Path(found["label"]) / name)
-        assert found["users"] == report["users"]
-        assert found["metrics"] == pytest.approx(report["metrics"], abs=1e-6)
+def test_each_label_is_predicted_as_by_the_baseline_on_that_run(probe: Any, made: Path, ask: Any) -> None:
+    found = {split: probe("--split", split, "--readout", "mean+items")["probes"] for split in ("valid", "test")}
+    assert [each["label"] for each in found["valid"]] == ["gender", "age"]
+    for valid, test in zip(found["valid"], found["test"], strict=True):
+        words = (f"task={valid['label']}", SHORT, "protocol.readout=mean+items", "--run", valid["label"])
+        alone = ask("baseline", "probe_encoder", "--from", str(made / "base"), *words)
+        assert valid["chosen"] == test["chosen"] == alone["chosen"]
+        assert test["users"] == alone["users"]
+        assert test["metrics"] == pytest.approx(alone["metrics"], abs=1e-6)
+        assert valid["metrics"] == pytest.approx(open_run(valid["label"]).record["metrics"], abs=1e-6)
 
 
 def test_a_labelled_part_of_the_users_and_another_fold_are_the_baselines_too(probe: Any, made: Path, ask: Any) -> None:
@@ -105,7 +106,8 @@ def test_a_look_at_test_users_is_recorded_and_one_at_validation_users_is_not(
     ask("probe", "own", "--label", "age")
     assert not Path("own/readings.jsonl").exists()
     found = ask("probe", "own", "--split", "test")["probes"]
-    readings = ask("show", "own")["readings"]
+    lines = Path("own/readings.jsonl").read_text(encoding="utf-8").splitlines()
+    readings = [json.loads(line) for line in lines]
     assert [reading["probe"] for reading in readings] == [
         {"label": label, "readout": "mean", "fold": 0} for label in ("gender", "age")
     ]
@@ -116,11 +118,12 @@ def test_users_whose_events_were_seen_are_told_of(
     userrep: Any, probe: Any, made: Path, prepared_data_dir: Path
 ) -> None:
     assert probe("--label", "age")["probes"][0]["users_seen"] == 0
-    words = ("probe", str(made / "base"), "--label", "age", "--fold", "1", "--data-dir", str(prepared_data_dir))
+    other = ("--fold", "1", "--split", "test")
+    words = ("probe", str(made / "base"), "--label", "age", *other, "--data-dir", str(prepared_data_dir))
     told = userrep(*words, "--json")
     share = told.answer["probes"][0]["users_seen"]
     assert share > 0.5
-    assert f"was trained on events of {share:.1%} of the valid users" in told.err
+    assert f"was trained on events of {share:.1%} of the test users" in told.err
 
 
 def test_a_terminal_shows_a_row_a_probe_and_the_ranks(userrep: Any, made: Path, prepared_data_dir: Path) -> None:
@@ -172,16 +175,19 @@ def test_data_without_a_label_of_two_classes_are_refused(userrep: Any, workplace
     rows = [f"{user},i{(index + step) % 9},{step}\n" for index, user in enumerate(users) for step in range(6)]
     Path("events.csv").write_text("user,item,time\n" + "".join(rows))
     Path("users.csv").write_text("user,planet,mood\n" + "".join(f"{user},earth,{user[-1]}\n" for user in users))
-    table = ("dataset=table", "dataset.path=events.csv")
-    labels = {"none": "[]", "one": "[planet]", "two": "[planet,mood]"}
-    for name, listed in labels.items():
-        own = (*table, f"dataset.name={name}", "dataset.users_path=users.csv", f"dataset.labels={listed}")
-        for words in (("preprocess", *own), ("pretrain", *own, *SMALL, "--run", name)):
-            told = userrep(*words)
-            assert told.code == 0, told.err
-    for words, part in ((["none"], "none has no labels"), (["one"], "no label of one has two classes: planet"),
-                        (["two", "--label", "planet"], "label 'planet' has fewer than two classes")):  # fmt: skip
-        told = userrep("probe", *words, "--json")
-        assert (told.code, part in told.error["message"]) == (3, True), told.err
-        assert told.error["hint"]
-    assert [found["label"] for found in userrep("probe", "two", "--json").answer["probes"]] == ["mood"]
+    data = {}
+    for name, labels in (("none", "[]"), ("one", "[planet]"), ("two", "[planet,mood]")):
+        more = ("dataset.users_path=users.csv", f"dataset.labels={labels}")
+        own = ("dataset=table", "dataset.path=events.csv", f"dataset.name={name}", *more)
+        told = userrep("preprocess", *own, "--json")
+        assert told.code == 0, told.err
+        data[name] = Prepared(Path(told.answer["path"]))
+    with pytest.raises(DataError, match="none has no labels"):
+        labels_to_predict(data["none"])
+    with pytest.raises(DataError, match="no label of one has two classes: planet"):
+        labels_to_predict(data["one"])
+    userrep("pretrain", *own, *SMALL, "--run", "base")
+    assert [found["label"] for found in userrep("probe", "base", "--json").answer["probes"]] == ["mood"]
+    told = userrep("probe", "base", "--label", "planet", "--json")
+    assert (told.code, told.error["hint"]) == (3, "choose another label")
+    assert "label 'planet' has fewer than two classes: ['earth']" in told.error["message"]

@@ -77,7 +77,7 @@ def needs_sklearn(module: str) -> Any:
     try:
         return import_module(f"sklearn.{module}")
     except ImportError as error:
-        raise UsageError("this baseline needs scikit-learn", "pip install 'userrep[baselines]'") from error
+        raise UsageError("linear models on features need scikit-learn", "pip install 'userrep[baselines]'") from error
 
 
 def scaled(features: dict[str, Any]) -> dict[str, Any]:

@@ -11,9 +11,12 @@ from userrep.sequences.store import Prepared
 from userrep.stages.lineage import lineage
 
 
-def share_seen(base: Run, data: Prepared, protocol: Protocol, objective: Objective) -> float:
-    """Return the share of the users this task tests whose events the base or its ancestors were trained on."""
-    tested = np.unique(objective.cases(data, protocol, "test").rows)
+def share_seen(base: Run, data: Prepared, protocol: Protocol, objective: Objective, role: str = "test") -> float:
+    """Return the share of the users this task tests whose events the base or its ancestors were trained on.
+
+    `role` is for a look at others: those whom it is chosen by.
+    """
+    tested = np.unique(objective.cases(data, protocol, role).rows)
     trained = np.any([_trained_on(run, data) for run in lineage(base)], axis=0)
     return float(trained[tested].mean()) if len(tested) else 0.0
 
