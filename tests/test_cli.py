@@ -22,7 +22,7 @@ from userrep.errors import DataError, DivergedError, Interrupted, VerificationEr
 HERE = {"PYTHONPATH": str(Path(package.__file__).parent.parent)}  # this checkout, wherever the command runs
 VERBS = (
     "download", "preprocess", "pretrain", "transfer", "prune", "evaluate", "baseline", "compare", "import", "methods",
-    "runs", "show", "recommend", "verify", "chain", "embed",
+    "runs", "show", "recommend", "verify", "chain", "embed", "probe", "map",
 )  # fmt: skip
 
 

@@ -195,7 +195,7 @@ def test_the_json_answers_have_the_documented_keys(
         ["chain", "runs/head"],
         [*imported, "--items", "rows.csv"], ["methods"],
         ["runs"], ["show", "runs/head"], ["recommend", "runs/base", "--users", "people.csv", "--out", "lists.csv"],
-        ["embed", "runs/base", "--out", "users.parquet"],
+        ["embed", "runs/base", "--out", "users.parquet"], ["probe", "runs/base", "--label", "age"],
     ):  # fmt: skip
         capsys.readouterr()
         succeed([*smoke(words), "--json"], "docs/formats.md")

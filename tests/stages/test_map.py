@@ -55,6 +55,8 @@ def test_a_map_is_a_picture_of_all_users_with_the_variance_it_shows(
     pytest.importorskip("matplotlib")
     answer, sequences = draw("--readout", "items"), prepared.sequences()
     assert Path("map.png").read_bytes().startswith(b"\x89PNG")
+    told = {"label", "users", "readout", "projection", "explained", "out"}  # as docs/formats.md has it
+    assert set(answer) == {"verb", "run", "seconds"} | told
     assert (answer["run"], answer["label"], answer["out"]) == (str(made / "base"), "age", "map.png")
     assert (answer["users"], answer["projection"], answer["readout"]) == (prepared.num_users, "pca", "items")
     reader = embedder(open_run(made / "base"), prepared, torch.device("cpu"), "items")
