@@ -1,5 +1,6 @@
-"""Masks, drawn labels and negatives are drawn again alike: a run stopped inside an epoch ends with the same bits."""
+"""Masks, views, labels and negatives are drawn again alike: a run stopped in an epoch ends with the same bits."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,24 @@ from userrep.methods.method import Phase
 from userrep.models.bert4rec import Bert4Rec
 from userrep.models.nextitnet import NextItNet
 from userrep.objectives.all_action import AllAction
-from userrep.objectives.behaviour import Behaviour
 from userrep.objectives.cloze import Cloze
+from userrep.objectives.clue import Clue
+from userrep.objectives.clue_infonce import ClueInfoNce
 from userrep.objectives.next_item import NextItem
+from userrep.objectives.objective import Objective
+from userrep.objectives.together import Together
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
 from userrep.training.fit import Job
 from userrep.training.seed import seed_everything
 from userrep.training.trainer import Trainer
 
-KINDS = {
+KINDS: dict[str, Callable[[], Objective]] = {
     "cloze": lambda: Cloze(last_share=0.3),
     "all_action": lambda: AllAction(window=5, positions=0.5, loss="sampled", negatives=8),
     "gbce": lambda: NextItem(loss="gbce", negatives=4, sampler="lambdafm"),
+    "clue": lambda: Clue(mask=0.3, crop=0.2, judged=40),
+    "infonce beside next item": lambda: Together({"next": NextItem(), "clue": ClueInfoNce(permute=0.5, judged=40)}),
 }
 
 
@@ -31,8 +37,8 @@ def make_job(data: Prepared, folder: Path, kind: str) -> Job:
     folder.mkdir(exist_ok=True)
     seed_everything(5)
     vocab, objective = data.sequences().vocab_size, KINDS[kind]()
-    assert isinstance(objective, Behaviour)
-    encoder = NextItNet(vocab, 8, [1], dropout=0.3) if objective.needs_causal else Bert4Rec(vocab, 8, 1, dropout=0.3)
+    causal = objective.needs_causal is not False
+    encoder = NextItNet(vocab, 8, [1], dropout=0.3) if causal else Bert4Rec(vocab, 8, 1, dropout=0.3)
     protocol = Protocol(history=LENGTH, readout="last")
     objective.setup(encoder, data, protocol)
     trainer = Trainer(length=LENGTH, epochs=1, batch_size=40, lr=0.01, checkpoint_seconds=0)
