@@ -14,8 +14,8 @@ class ClueInfoNce(Siamese):
     """NT-Xent (Chen et al., ICML 2020): cross-entropy of each view's partner among all views of the batch but itself.
 
     temperature  by which cosines are divided
-    The rest is in `Siamese`. CLUE itself has no negatives, since nobody knows that two users are unlike. Several windows
-    of one user in a batch are no negatives of each other.
+    The rest is in `Siamese`. CLUE itself has no negatives, since nobody knows that two users are unlike. Windows of one
+    user in a batch are no negatives of each other.
     """
 
     least = 0.0

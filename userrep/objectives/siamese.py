@@ -203,7 +203,7 @@ class Siamese(Objective):
             with hiding(encoder, device):
                 left, right = (read_histories(project, events, protocol.history, device) for _ in range(2))
         return {
-            "effective_rank": effective_rank(users), "spread": spread(left),
+            "effective_rank": effective_rank(users), "projected_rank": effective_rank(left), "spread": spread(left),
             "alignment": alignment(left, right), "uniformity": uniformity(left),
         }  # fmt: skip
 
