@@ -23,16 +23,20 @@ BERT4REC = ("model=bert4rec", "model.heads=4", "model.hidden=64", "model.dropout
 READ = ("protocol.history=50", "protocol.readout=mean+items")
 ML = ("dataset=ml-1m", *READ, "protocol.pretrain_users=all")
 SHARED = ("trainer.length=50", "trainer.batch_size=64", "trainer.patience=0")
-WINDOWS, USERS = "trainer.epochs=5", "trainer.epochs=17"  # 1,600 updates: of windows, and of one example a user
+WINDOWS, USERS = "trainer.epochs=3", "trainer.epochs=10"  # 950 updates: of windows, and of one example a user
+SAMPLED = ("loss=sampled", "negatives=512")  # half of the time of a step would be the softmax over all items
 RATES = (("trainer.lr=0.001",), ("trainer.lr=0.003",))
 PRETRAININGS: dict[str, tuple[str, ...]] = {
-    "next_item": (*SASREC, "objective=next_item", WINDOWS),
-    "all_action": (*SASREC, "objective=all_action", WINDOWS),
-    "cloze": (*BERT4REC, "objective=cloze", WINDOWS),
+    "next_item": (*SASREC, "objective=next_item", *(f"objective.{key}" for key in SAMPLED), WINDOWS),
+    "all_action": (*SASREC, "objective=all_action", *(f"objective.{key}" for key in SAMPLED), WINDOWS),
+    "cloze": (*BERT4REC, "objective=cloze", *(f"objective.{key}" for key in SAMPLED), WINDOWS),
     "clue": (*SASREC, "objective=clue", "objective.judged=500", USERS),
     "clue_infonce": (*SASREC, "objective=clue_infonce", "objective.judged=500", USERS),
-    "joint": (*SASREC, "objective=clue_next_item", "objective.parts.clue.judged=500", WINDOWS),
-}
+    "joint": (
+        *SASREC, "objective=clue_next_item", *(f"objective.parts.next_item.{key}" for key in SAMPLED),
+        "objective.parts.clue.judged=500", WINDOWS,
+    ),
+}  # fmt: skip
 WEIGHTS = ("objective.weights.clue=0.1", "objective.weights.clue=1.0")  # of the joint loss, at the rate of next item
 LABELS = ("gender", "age", "occupation")
 FOLDS = range(5)
@@ -43,7 +47,10 @@ SHARES: dict[float, tuple[str, ...]] = {  # of the labels: batches and epochs, s
 }
 TUNE = ("trainer.lr=0.001", "trainer.patience=0")
 LONGER = 3  # times as many epochs for random weights
-NEXT = ("task=next_item", "trainer.length=50", "trainer.batch_size=64", "trainer.lr=0.001", "trainer.epochs=2")
+NEXT = (
+    "task=next_item", *(f"task.{key}" for key in SAMPLED), "trainer.length=50", "trainer.batch_size=64",
+    "trainer.lr=0.001", "trainer.epochs=2",
+)  # fmt: skip
 
 ABLATIONS: dict[str, tuple[str, ...]] = {
     "clue": (),
@@ -187,7 +194,7 @@ def views(options: argparse.Namespace) -> None:
 
 def view(name: str, options: argparse.Namespace) -> Cell:
     """Return the pre-training with a view."""
-    usual = (*SASREC, "objective=clue", "objective.judged=500", *ML, *SHARED, "trainer.lr=0.001", "trainer.epochs=8")
+    usual = (*SASREC, "objective=clue", "objective.judged=500", *ML, *SHARED, "trainer.lr=0.001", "trainer.epochs=6")
     return Cell(options.runs / "views" / name, ("pretrain", *made.last_of_each((*usual, *VIEWS[name]))))
 
 
