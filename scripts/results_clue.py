@@ -51,6 +51,7 @@ NEXT = (
     "task=next_item", *(f"task.{key}" for key in SAMPLED), "trainer.length=50", "trainer.batch_size=64",
     "trainer.lr=0.001", "trainer.epochs=2",
 )  # fmt: skip
+NEXT_ONCE = made.last_of_each((*NEXT, "trainer.epochs=1"))
 
 ABLATIONS: dict[str, tuple[str, ...]] = {
     "clue": (),
@@ -72,14 +73,14 @@ VIEWS: dict[str, tuple[str, ...]] = {
 FOOD = ("dataset=amazon-food-kitchen-large", "protocol=cross_domain", "protocol.source=kitchen", *READ)
 FOOD_SHARED = ("trainer.length=50", "trainer.batch_size=128", "trainer.patience=0", "trainer.validate_users=2000")
 FOOD_PRETRAININGS: dict[str, tuple[str, ...]] = {
-    "next_item": (*SASREC, "objective=next_item_sampled", "trainer.epochs=8"),
-    "all_action": (*SASREC, "objective=all_action", "objective.loss=sampled", "trainer.epochs=8"),
-    "cloze": (*BERT4REC, "objective=cloze", "objective.loss=sampled", "trainer.epochs=8"),
-    "clue": (*SASREC, "objective=clue", "objective.judged=500", "trainer.epochs=8"),
-    "clue_infonce": (*SASREC, "objective=clue_infonce", "objective.judged=500", "trainer.epochs=8"),
+    "next_item": (*SASREC, "objective=next_item_sampled", "trainer.epochs=5"),
+    "all_action": (*SASREC, "objective=all_action", "objective.loss=sampled", "trainer.epochs=5"),
+    "cloze": (*BERT4REC, "objective=cloze", "objective.loss=sampled", "trainer.epochs=5"),
+    "clue": (*SASREC, "objective=clue", "objective.judged=500", "trainer.epochs=5"),
+    "clue_infonce": (*SASREC, "objective=clue_infonce", "objective.judged=500", "trainer.epochs=5"),
     "joint": (
         *SASREC, "objective=clue_next_item", "objective.parts.next_item.loss=sampled",
-        "objective.parts.clue.judged=500", "trainer.epochs=8",
+        "objective.parts.clue.judged=500", "trainer.epochs=5",
     ),
 }  # fmt: skip
 COLD = ("task=cold_first", "task.norm=batch", "task.bias=true", "task.start=shares")
@@ -183,9 +184,9 @@ def views(options: argparse.Namespace) -> None:
     made.run(list(bases.values()), options)
     cells = []
     for name, cell in bases.items():
-        command = ("transfer", "--method", "full", "--from", str(cell.path), *NEXT, *READ)
+        command = ("transfer", "--method", "full", "--from", str(cell.path), *NEXT_ONCE, *READ)
         cells.append(Cell(options.runs / "views" / f"{name}-next", command))
-    scratch = ("transfer", "--method", "scratch", "--from", str(bases["dropout-0.3"].path), *NEXT, *READ)
+    scratch = ("transfer", "--method", "scratch", "--from", str(bases["dropout-0.3"].path), *NEXT_ONCE, *READ)
     cells.append(Cell(options.runs / "views" / "scratch-next", scratch))
     made.run(cells, options)
     made.evaluate(cells, options)
@@ -194,7 +195,7 @@ def views(options: argparse.Namespace) -> None:
 
 def view(name: str, options: argparse.Namespace) -> Cell:
     """Return the pre-training with a view."""
-    usual = (*SASREC, "objective=clue", "objective.judged=500", *ML, *SHARED, "trainer.lr=0.001", "trainer.epochs=6")
+    usual = (*SASREC, "objective=clue", "objective.judged=500", *ML, *SHARED, "trainer.lr=0.001", "trainer.epochs=5")
     return Cell(options.runs / "views" / name, ("pretrain", *made.last_of_each((*usual, *VIEWS[name]))))
 
 

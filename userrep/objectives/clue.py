@@ -31,9 +31,8 @@ class Clue(Siamese):
 
     def setup(self, encoder: Encoder, data: Prepared, protocol: Protocol) -> None:
         super().setup(encoder, data, protocol)
-        width = self.projected or 4 * encoder.user_width
-        inner = max(1, width // 4) if self.inner is None else self.inner
-        self.predictor = predictor(width, inner) if inner else torch.nn.Identity()
+        inner = max(1, self.compared // 4) if self.inner is None else self.inner
+        self.predictor = predictor(self.compared, inner) if inner else torch.nn.Identity()
 
     def compare(self, left: Tensor, right: Tensor, rows: Tensor) -> Tensor:
         return (self._distance(left, right) + self._distance(right, left)) / 2

@@ -102,8 +102,8 @@ class Siamese(Objective):
 
     def setup(self, encoder: Encoder, data: Prepared, protocol: Protocol) -> None:
         self.check_encoder(encoder)
-        width = self.projected or 4 * encoder.user_width
-        self.projector = projector(encoder.user_width, width)
+        self.compared = self.projected or 4 * encoder.user_width
+        self.projector = projector(encoder.user_width, self.compared)
 
     def check_encoder(self, encoder: Encoder) -> None:
         super().check_encoder(encoder)
@@ -184,7 +184,7 @@ class Siamese(Objective):
         found = self.evaluate(encoder, data, protocol, "valid", users).metrics()
         cases = self.select(self.cases(data, protocol, "valid"), users)
         watched = cases.take(np.arange(min(len(cases), WATCHED)))
-        return found | self.watch.keep(self.geometry(encoder, data, protocol, watched))
+        return found | self.watch.keep(self.geometry(encoder, data, protocol, watched), self.compared)
 
     def geometry(self, encoder: Encoder, data: Prepared, protocol: Protocol, cases: Cases) -> Metrics:
         """Measure how the users of `cases` lie: their vectors, and two views of each as they are compared.

@@ -1,0 +1,101 @@
+"""Without what holds them apart the views of users collapse, and the watch says so (figure 6 of CLUE; spec A8.9)."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from userrep.errors import ConfigError, DivergedError
+from userrep.methods.method import Phase
+from userrep.methods.surgery import set_readout
+from userrep.models.sasrec import SasRec
+from userrep.objectives.clue import Clue
+from userrep.objectives.collapse import Watch
+from userrep.sequences.protocol import Protocol
+from userrep.sequences.store import Prepared
+from userrep.signals import Stop
+from userrep.training.fit import Job, fit
+from userrep.training.seed import seed_everything
+from userrep.training.trainer import Trainer
+
+PROTOCOL = Protocol(history=20, readout="token", pretrain_users="all")
+
+
+ABLATIONS: dict[str, dict[str, Any]] = {"no stop": {"stop_gradient": False}, "no predictor": {"predictor": 0}}
+
+
+def make_job(data: Prepared, folder: Path, **own: Any) -> Job:
+    """Make a pre-training of CLUE on generated users.
+
+    Settings and limits were found on seeds 0, 1 and 3; the seed here is another.
+    """
+    folder.mkdir(exist_ok=True)
+    seed_everything(2)
+    encoder = SasRec(data.sequences().vocab_size, 16, heads=2, dropout=0.3)
+    set_readout(encoder, PROTOCOL.readout)
+    objective = Clue(judged=150, **own)
+    objective.setup(encoder, data, PROTOCOL)
+    return Job(
+        encoder=encoder, objective=objective, phases=[Phase("train", ("*",))], data=data, protocol=PROTOCOL,
+        trainer=Trainer(epochs=10, batch_size=16, length=20, lr=0.002, schedule="constant"),
+        users=np.ones(data.num_users, dtype=bool), length=20, seed=2, folder=folder,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def last(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """The last line of the log of the whole objective and of each ablation, and whether the watch warned."""
+    found = {}
+    for name, own in {"whole": {}, **ABLATIONS}.items():
+        job = make_job(prepared, tmp_path_factory.mktemp("run"), **own)
+        records = [progress.record for progress in fit(job, Stop()) if progress.record]
+        assert isinstance(job.objective, Clue)
+        found[name] = records[-1] | {"warned": job.objective.watch.warned}
+    return found
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_is_nearer_to_one_point_than_the_whole_and_only_there_the_watch_warns(
+    last: dict[str, dict[str, Any]], name: str
+) -> None:
+    whole, found = last["whole"], last[name]
+    assert found["loss"] < whole["loss"] < 0
+    assert found["projected_rank"] < whole["projected_rank"] / 2
+    assert found["uniformity"] > whole["uniformity"]
+    assert found["warned"]
+    assert not whole["warned"]
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_the_spread_does_not_tell_a_collapse(last: dict[str, dict[str, Any]], name: str) -> None:
+    assert last[name]["spread"] > 0.85 * last["whole"]["spread"]
+
+
+def test_a_run_may_be_stopped_by_its_collapse(prepared: Prepared, tmp_path: Path) -> None:
+    job = make_job(prepared, tmp_path / "stopped", predictor=0, on_collapse="stop")
+    with pytest.raises(DivergedError, match="views of users collapse") as caught:
+        for _ in fit(job, Stop()):
+            pass
+    assert "objective.covariance" in caught.value.hint
+
+
+def test_the_watch_knows_few_directions_from_many() -> None:
+    for width, rank, few in ((256, 9.9, True), (256, 10.0, False), (64, 7.9, True), (64, 8.0, False)):
+        watch = Watch("stop")
+        if few:
+            with pytest.raises(DivergedError, match=f"{rank} of {width} directions"):
+                watch.keep({"projected_rank": rank}, width)
+        else:
+            watch.keep({"projected_rank": rank}, width)
+    with pytest.raises(ConfigError, match="on_collapse is 'sing'"):
+        Watch("sing")
+
+
+def test_a_collapse_is_warned_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+    watch = Watch()
+    for rank in (20.0, 5.0, 4.0):
+        assert watch.keep({"projected_rank": rank}, 256) == {"projected_rank": rank}
+    told = capsys.readouterr().err
+    assert told.count("warning: the views of users collapse: they differ in 5.0 of 256 directions") == 1
+    assert "objective.variance=1" in told
