@@ -1,9 +1,11 @@
 """The tables of docs/results.md on comparing two views of a user: collapse, pre-trainings, views and dropout rates.
 
 All bases of MovieLens 1M learn from every user's training events (`pretrain_users=all`, as the paper does), so that one
-serves all folds. Of each pre-training two trials are made, as many updates each, and the one is kept whose frozen
-vectors tell the labels of fold 0's validation users best (the sum of the log losses of three probes). Fine-tuning has
-one setting for all arms. Test users are read once, after all choices are made.
+serves all folds. Of each pre-training two trials are made, as many updates each, of which one of CLUE reads its users
+twice. The one is kept whose frozen vectors tell the labels of fold 0's validation users best, by the sum of the log
+losses of three probes; these users are tested in other folds. Trials are two rates, those of the joint loss two weights
+at the rate that next item chose. Fine-tuning has one setting for all arms; the dropout is that of the base. Test users
+are read once, after all choices are made.
 
 Each cell is one `userrep` command, so the script goes on where it stopped. Parts and folds are made in the order in
 which they are named.
@@ -171,8 +173,9 @@ def profile(arm: str, label: str, share: float, fold: int, options: argparse.Nam
 
 
 def next_item(options: argparse.Namespace) -> None:
-    """Fine-tune every base on the next item; compare."""
-    cells = [_tuned(arm, options.runs / "next" / arm, (*NEXT, *READ), options) for arm in _arms()]
+    """Fine-tune every base on the next item, one that reads both ways by cloze, which is judged alike; compare."""
+    asked = {"cloze": ("task=cloze", *NEXT[1:])}
+    cells = [_tuned(arm, options.runs / "next" / arm, (*asked.get(arm, NEXT), *READ), options) for arm in _arms()]
     made.run(cells, options)
     made.evaluate(cells, options)
     _compare("next item", cells, options)
@@ -186,7 +189,8 @@ def views(options: argparse.Namespace) -> None:
     for name, cell in bases.items():
         command = ("transfer", "--method", "full", "--from", str(cell.path), *NEXT_ONCE, *READ)
         cells.append(Cell(options.runs / "views" / f"{name}-next", command))
-    scratch = ("transfer", "--method", "scratch", "--from", str(bases["dropout-0.3"].path), *NEXT_ONCE, *READ)
+    own = _lengthened("scratch", (*NEXT_ONCE, *READ))
+    scratch = ("transfer", "--method", "scratch", "--from", str(bases["dropout-0.3"].path), *own)
     cells.append(Cell(options.runs / "views" / "scratch-next", scratch))
     made.run(cells, options)
     made.evaluate(cells, options)

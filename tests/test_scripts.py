@@ -1,5 +1,6 @@
 """The scripts that make the tables of results: every command they would type is one, and their arithmetic."""
 
+import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from userrep.build import build
 from userrep.config import compose
 
 TOP = Path(__file__).parent.parent
+TABLES = ("profiles", "cross_domain", "curves", "conure", "clue")
 FLAGS = {"--method": "method", "--task": "task"}
 
 
@@ -24,7 +26,7 @@ def scripts() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(TOP / "scripts"))
         yield
-    for name in ("cells", "results_profiles", "results_cross_domain", "results_curves", "results_conure"):
+    for name in ("cells", *(f"results_{table}" for table in TABLES)):
         sys.modules.pop(name, None)
 
 
@@ -164,3 +166,58 @@ def test_a_conure_table_tells_of_a_chain_that_forgets_both_what_was_learned_and_
         "| full, task after task (SinMoAll), at the end",
     ]
     assert lines[2].endswith("0.500 ± 0.000 | 1 | 2.0 | 1.0 |")
+
+
+def finished_bases(clue: Any, options: Namespace) -> None:
+    """Leave what two trials of each pre-training leave, the second of which a probe reads more from."""
+    for name in clue.PRETRAININGS:
+        for loss, cell in zip((3.0, 2.0), clue.trials(name, options), strict=True):
+            cell.path.mkdir(parents=True)
+            (cell.path / "run.json").write_text(json.dumps({"status": "finished"}))
+            probes = [{"label": label, "metrics": {"log_loss": loss}} for label in clue.LABELS]
+            cell.path.with_name(f"{cell.path.name}.probe.json").write_text(json.dumps({"probes": probes}))
+
+
+def test_pretrainings_are_chosen_by_their_probes_and_tuned_alike(options: Namespace) -> None:
+    clue = import_module("results_clue")
+    finished_bases(clue, options)
+    for name in clue.PRETRAININGS:
+        tried = clue.trials(name, options)
+        assert clue.chosen(name, options) == tried[1]
+        configs = [typed(cell.command) for cell in tried]
+        assert all(config["protocol"] == configs[0]["protocol"] for config in configs)
+        assert configs[0]["protocol"]["pretrain_users"] == "all"
+        assert [build(config["objective"]) for config in configs]
+        assert typed(clue.food_base(name, options).command)["trainer"]["lr"] == configs[1]["trainer"]["lr"]
+    assert typed(clue.trials("joint", options)[1].command)["objective"]["weights"]["clue"] == 1.0
+    tuned = {arm: typed(clue.profile(arm, "age", 0.4, 3, options).command) for arm in clue._arms()}
+    shared = [config["trainer"] | {"epochs": 0} for config in tuned.values()]
+    assert all(trainer == shared[0] for trainer in shared)
+    assert tuned["scratch"]["trainer"]["epochs"] == clue.LONGER * tuned["clue"]["trainer"]["epochs"]
+    assert {config["protocol"]["fold"] for config in tuned.values()} == {3}
+    assert str(clue.chosen("cloze", options).path) in clue.profile("cloze", "age", 1.0, 0, options).command
+
+
+def test_ablations_and_views_differ_from_clue_by_one_thing(options: Namespace) -> None:
+    clue = import_module("results_clue")
+    whole = typed(clue.ablation("clue", options).command)
+    for name, own in clue.ABLATIONS.items():
+        config = typed(clue.ablation(name, options).command)
+        differing = {key for key, value in config["objective"].items() if value != whole["objective"][key]}
+        assert differing == {text.split("=")[0].split(".")[1] for text in own}
+        assert config["trainer"] == whole["trainer"]
+    usual = typed(clue.view("dropout-0.3", options).command)
+    for name, own in clue.VIEWS.items():
+        config = typed(clue.view(name, options).command)
+        assert (config["model"] == usual["model"]) == ("model" not in str(own))
+        assert (config["objective"] == usual["objective"]) == ("objective" not in str(own))
+
+
+def test_every_arm_of_the_cold_table_starts_from_kitchen_alone(options: Namespace) -> None:
+    clue = import_module("results_clue")
+    finished_bases(clue, options)
+    for arm in (*clue.FOOD_PRETRAININGS, "scratch"):
+        config = typed(clue.cold_cell(arm, 0.05, 2, options).command)
+        assert (config["task"]["label_fraction"], config["protocol"]["fold"]) == (0.05, 2)
+    for name in clue.FOOD_PRETRAININGS:
+        assert typed(clue.food_base(name, options).command)["protocol"]["pretrain_users"] == "source_only"

@@ -80,14 +80,34 @@ def test_a_run_may_be_stopped_by_its_collapse(prepared: Prepared, tmp_path: Path
     assert "objective.covariance" in caught.value.hint
 
 
-def test_the_watch_knows_few_directions_from_many() -> None:
-    for width, rank, few in ((256, 9.9, True), (256, 10.0, False), (64, 7.9, True), (64, 8.0, False)):
-        watch = Watch("stop")
-        if few:
-            with pytest.raises(DivergedError, match=f"{rank} of {width} directions"):
-                watch.keep({"projected_rank": rank}, width)
-        else:
-            watch.keep({"projected_rank": rank}, width)
+def found(rank: float, share: float = 0.5) -> dict[str, float]:
+    return {"projected_rank": rank, "variance_share": share}
+
+
+@pytest.mark.parametrize(
+    ("rank", "share", "width", "users", "told"),
+    [
+        (9.9, 0.5, 256, 1000, "9.9 of 256 directions"),
+        (10.0, 0.5, 256, 1000, None),
+        (7.9, 0.5, 64, 1000, "7.9 of 64 directions"),
+        (8.0, 0.5, 64, 1000, None),
+        (3.0, 0.5, 64, 20, None),  # twenty users lie in few directions
+        (2.0, 0.5, 64, 20, "2.0 of 64 directions"),
+        (63.0, 1e-5, 256, 1000, "1.0e-05 of their length varies"),
+    ],
+)
+def test_the_watch_knows_few_directions_from_many_and_one_point_from_several(
+    rank: float, share: float, width: int, users: int, told: str | None
+) -> None:
+    watch = Watch("stop")
+    if told is None:
+        watch.keep(found(rank, share), width, users)
+        return
+    with pytest.raises(DivergedError, match=told):
+        watch.keep(found(rank, share), width, users)
+
+
+def test_an_unknown_action_is_refused() -> None:
     with pytest.raises(ConfigError, match="on_collapse is 'sing'"):
         Watch("sing")
 
@@ -95,7 +115,7 @@ def test_the_watch_knows_few_directions_from_many() -> None:
 def test_a_collapse_is_warned_of_once(capsys: pytest.CaptureFixture[str]) -> None:
     watch = Watch()
     for rank in (20.0, 5.0, 4.0):
-        assert watch.keep({"projected_rank": rank}, 256) == {"projected_rank": rank}
+        assert watch.keep(found(rank), 256, 1000) == found(rank)
     told = capsys.readouterr().err
     assert told.count("warning: the views of users collapse: they differ in 5.0 of 256 directions") == 1
     assert "objective.variance=1" in told

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from userrep.errors import ConfigError, DataError
-from userrep.evaluation.spectrum import effective_rank
+from userrep.evaluation.spectrum import effective_rank, variance_share
 from userrep.evaluation.sphere import alignment, spread, uniformity
 from userrep.methods.surgery import set_readout
 from userrep.models.encoder import Encoder
@@ -20,9 +20,9 @@ from userrep.objectives.clue import Clue
 from userrep.objectives.clue_infonce import ClueInfoNce
 from userrep.objectives.guard import Guard
 from userrep.objectives.next_item import NextItem
-from userrep.objectives.siamese import InCompany, Siamese
+from userrep.objectives.siamese import Siamese
 from userrep.objectives.together import Together
-from userrep.sequences.batches import Batch
+from userrep.sequences.batches import Batch, InCompany
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.vocab import PAD, RESERVED
 
@@ -78,7 +78,7 @@ def test_clue_equals_a_loop_over_users_and_is_the_squared_distance_of_unit_vecto
         (F.normalize(objective.predictor(seen), dim=-1) - F.normalize(other, dim=-1)).square().sum(dim=-1)
         for seen, other in ((left, right), (right, left))
     ]
-    assert float(loss) == pytest.approx(float(torch.cat(distances).mean()) / 2 - 1)
+    assert float(loss) == pytest.approx(float(torch.cat(distances).detach().mean()) / 2 - 1)
 
 
 @every_kind
@@ -332,10 +332,12 @@ def test_geometry_is_that_of_the_vectors_and_leaves_training_as_it_was() -> None
     data = tiny.data()
     before = torch.get_rng_state()
     cases = objective.cases(data, PROTOCOL, "valid")
+    encoder.final.train()
     found, again = (objective.geometry(encoder, data, PROTOCOL, cases) for _ in range(2))
     assert found == again
     assert torch.equal(torch.get_rng_state(), before)
     assert not encoder.training
+    assert encoder.final.training  # every module is as it was
     assert 1 < found["effective_rank"] <= encoder.user_width
     assert found["alignment"] > 0
     assert found["uniformity"] < 0
@@ -346,6 +348,9 @@ def test_effective_rank_is_that_of_known_spectra() -> None:
     assert effective_rank(axes) == pytest.approx(4)
     assert effective_rank(axes * torch.tensor([1.0, 1.0, 0.0, 0.0]) + 7) == pytest.approx(2)
     assert effective_rank(torch.ones(5, 3)) == 0
+    assert variance_share(axes) == pytest.approx(1)
+    assert variance_share(axes + 1) == pytest.approx(1 / (4 + 1))  # squared lengths: 4 of the mean, 1 about it
+    assert variance_share(torch.ones(5, 3)) == pytest.approx(0)
 
 
 def test_spread_alignment_and_uniformity_equal_loops() -> None:
@@ -379,12 +384,14 @@ def test_the_guard_equals_a_loop_over_channels() -> None:
     [
         ("clue", {"cut": "oldest"}, "cut is 'oldest'"),
         ("clue", {"judged": 1}, "judged is 1"),
-        ("clue", {"projected": 0}, "projected 0"),
+        ("clue", {"projected": 0}, "projected is 0"),
         ("clue", {"predictor": -1}, "predictor is -1"),
         ("clue", {"variance": -1.0}, "variance is -1"),
         ("clue", {"on_collapse": "pray"}, "on_collapse is 'pray'"),
         ("clue", {"crop": 1.0}, "crop is 1.0"),
+        ("clue", {"covariance": math.inf}, "covariance is inf"),
         ("infonce", {"temperature": 0.0}, "temperature is 0"),
+        ("infonce", {"temperature": math.inf}, "temperature is inf"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(kind: str, own: dict[str, Any], message: str) -> None:

@@ -17,3 +17,10 @@ def effective_rank(vectors: Tensor) -> float:
         return 0.0
     shares = values / total
     return float(torch.special.entr(shares).sum().exp())
+
+
+def variance_share(vectors: Tensor) -> float:
+    """Return which share of the mean squared length of `(N, D)` vectors is about their mean: 0 where they are one."""
+    doubled = vectors.double()
+    squared = doubled.square().sum(dim=1).mean()
+    return float(1 - doubled.mean(dim=0).square().sum() / squared) if squared > 0 else 0.0

@@ -22,8 +22,8 @@ class ClueInfoNce(Siamese):
 
     def __init__(self, temperature: float = 0.2, **own: Any) -> None:
         super().__init__(**own)
-        if not temperature > 0:
-            raise ConfigError(f"temperature is {temperature}", "give a number above 0; 0.1 to 0.5 are usual")
+        if not 1e-3 <= temperature < float("inf"):
+            raise ConfigError(f"temperature is {temperature}", "give a number of at least 0.001; 0.1 to 0.5 are usual")
         self.temperature = temperature
 
     def compare(self, left: Tensor, right: Tensor, rows: Tensor) -> Tensor:

@@ -1,8 +1,6 @@
-"""Siamese: what objectives share that compare two views of a user, views, heads, numbers and watch."""
+"""Siamese: what objectives share that compare two views of a user."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -12,47 +10,24 @@ from torch.nn.functional import normalize, pad
 from userrep.errors import ConfigError, DataError
 from userrep.evaluation.ranking import Csr, DotScorer
 from userrep.evaluation.results import Metrics, RankingResult
-from userrep.evaluation.spectrum import effective_rank
-from userrep.evaluation.sphere import alignment, spread, uniformity
 from userrep.evaluation.tiles import read_histories
 from userrep.models.dropout import Dropout
 from userrep.models.encoder import Encoder
 from userrep.objectives.cloze import Spans
 from userrep.objectives.collapse import Watch
+from userrep.objectives.geometry import geometry, hiding
 from userrep.objectives.guard import Guard
 from userrep.objectives.objective import Objective
 from userrep.objectives.projection import projector
-from userrep.sequences.batches import Batch, Cases, Feed, Histories, Order
+from userrep.sequences.batches import Batch, Cases, Feed, Histories, InCompany
 from userrep.sequences.exposure import Exposure, events_between
-from userrep.sequences.protocol import Protocol
+from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.store import Prepared
 from userrep.sequences.views import Views
 from userrep.sequences.vocab import RESERVED
 
-WATCHED = 1000  # users whose vectors are measured
 CUTS = ("newest", "all")
-JUDGED_SEED = 0
-
-
-class InCompany:
-    """Feed the batches of another feed, but none of one example alone: it joins the batch before it, or after it."""
-
-    def __init__(self, feed: Feed) -> None:
-        self.feed = feed
-
-    def order(self, rng: np.random.Generator) -> Order:
-        """Draw the order of the feed below."""
-        joined: Order = []
-        for index in self.feed.order(rng):
-            if joined and 1 in (len(index), len(joined[-1])):
-                joined[-1] = np.concatenate([joined[-1], index])
-            else:
-                joined.append(index)
-        return joined
-
-    def batch(self, index: np.ndarray) -> Batch:
-        """Make a batch of the feed below."""
-        return self.feed.batch(index)
+SEED = 0  # of who is judged, and by which views
 
 
 class Siamese(Objective):
@@ -61,17 +36,18 @@ class Siamese(Objective):
     crop, permute, mask   shares of the explicit views, 0 for none: see `Views`
     projected             width of the projected vectors; four times the user vector's where None
     cut                   newest: an example is a user, the newest `length` training events; all: an epoch cuts all
-                          training events into such windows, and a user has an example for each
+                          training events into such windows, and a user with two events or more has some
     variance, covariance  weights of the guard against collapse: see `Guard`
     on_collapse           warn or stop: see `Watch`
     judged                so many users are watched, and look for their own other half in `evaluate`
 
-    An epoch is judged with no label: the newer half of a user's events is looked for by the older, by the cosine of
-    their vectors, among the newer halves of `judged` users. What such a number is worth for a task, a probe says.
+    An epoch is told of with no label: the newer half of a user's events is looked for by the older, by the cosine of
+    their vectors, among the newer halves of `judged` users. That is near chance for long, so the last epoch is kept.
     """
 
     takes = Batch
     reads_users = True
+    chooses = False  # no number that needs no label says which epoch is best
     least = -1.0
 
     def __init__(
@@ -89,10 +65,13 @@ class Siamese(Objective):
         super().__init__()
         if cut not in CUTS:
             raise ConfigError(f"cut is '{cut}'", f"choose from {', '.join(CUTS)}")
-        if judged < 2 or (projected is not None and projected < 1):
-            raise ConfigError(f"judged is {judged}, projected {projected}", "give numbers of users and of channels")
-        if not (variance >= 0 and covariance >= 0):
-            raise ConfigError(f"variance is {variance}, covariance {covariance}", "give weights of at least 0")
+        if judged < 2:
+            raise ConfigError(f"judged is {judged}", "give a number of users, 2 or more")
+        if projected is not None and projected < 1:
+            raise ConfigError(f"projected is {projected}", "give a width of 1 or more, or null")
+        for name, weight in (("variance", variance), ("covariance", covariance)):
+            if not 0 <= weight < float("inf"):
+                raise ConfigError(f"{name} is {weight}", "give a weight of 0 or more")
         self.views, self.projected, self.cut, self.judged = Views(crop, permute, mask), projected, cut, judged
         self.guard, self.watch = Guard(variance, covariance), Watch(on_collapse)
 
@@ -160,10 +139,14 @@ class Siamese(Objective):
         return Exposure(inputs=events_between(inputs, inputs.offsets[rows], self.ends(data, protocol)[rows]))
 
     def cases(self, data: Prepared, protocol: Protocol, role: str) -> Cases:
-        """Return at most `judged` users with two events or more, the same ones for all seeds; targets number them."""
+        """Return at most `judged` users with two events or more, the same ones for all seeds; targets number them.
+
+        For the test they are drawn from all users, else from those that may be trained on.
+        """
         inputs, ends = self.inputs(data, protocol), self.ends(data, protocol, role)
-        rows = np.flatnonzero(ends - inputs.offsets[:-1] >= 2)
-        rows = np.sort(np.random.default_rng(JUDGED_SEED).permutation(rows)[: self.judged])
+        enough = ends - inputs.offsets[:-1] >= 2
+        rows = np.flatnonzero(enough if role == "test" else enough & seen_users(data, protocol))
+        rows = np.sort(np.random.default_rng(SEED).permutation(rows)[: self.judged])
         return Cases(rows, ends[rows], RESERVED + np.arange(len(rows)))
 
     def evaluate(
@@ -180,19 +163,23 @@ class Siamese(Objective):
         return RankingResult.rank(cases.rows, cases.targets, scorer, None, len(candidates))
 
     def validate(self, encoder: Encoder, data: Prepared, protocol: Protocol, users: np.ndarray) -> Metrics:
-        """Return the metrics of `evaluate` and the geometry of the users' vectors, on which the watch keeps an eye."""
-        found = self.evaluate(encoder, data, protocol, "valid", users).metrics()
-        cases = self.select(self.cases(data, protocol, "valid"), users)
-        watched = cases.take(np.arange(min(len(cases), WATCHED)))
-        return found | self.watch.keep(self.geometry(encoder, data, protocol, watched), self.compared)
+        """Return the metrics of `evaluate` and the geometry of the same users, on which the watch keeps an eye.
+
+        They are all users of `cases`, whatever the mask: another objective may ask few of its own.
+        """
+        cases = self.cases(data, protocol, "valid")
+        found = self.geometry(encoder, data, protocol, cases)
+        return self.evaluate(encoder, data, protocol, "valid").metrics() | self.watch.keep(
+            found, self.compared, len(cases)
+        )
 
     def geometry(self, encoder: Encoder, data: Prepared, protocol: Protocol, cases: Cases) -> Metrics:
-        """Measure how the users of `cases` lie: their vectors, and two views of each as they are compared.
+        """Measure how the users of `cases` lie.
 
         Views are drawn from a seed of their own, so that epochs differ by the weights alone and training is not moved.
         """
         inputs, device = self.inputs(data, protocol), next(encoder.parameters()).device
-        draws = torch.Generator().manual_seed(JUDGED_SEED)
+        draws = torch.Generator().manual_seed(SEED)
         events = Csr(inputs.items, inputs.offsets[cases.rows], cases.ends)
 
         def project(items: Tensor) -> Tensor:
@@ -200,15 +187,13 @@ class Siamese(Objective):
 
         with torch.inference_mode():
             users = read_histories(encoder.user, events, protocol.history, device)
-            with hiding(encoder, device):
+            with hiding(encoder, SEED):
                 left, right = (read_histories(project, events, protocol.history, device) for _ in range(2))
-        return {
-            "effective_rank": effective_rank(users), "projected_rank": effective_rank(left), "spread": spread(left),
-            "alignment": alignment(left, right), "uniformity": uniformity(left),
-        }  # fmt: skip
+        return geometry(users, left, right)
 
     def scores(self, encoder: Encoder, items: Tensor) -> Tensor:
-        raise TypeError(f"{type(self).__name__} answers nothing of one history")
+        """Return the user vectors `(B, P * D)`: what is answered for a history alone is where it lies."""
+        return encoder.user(items)
 
     def _encode(
         self, encoder: Encoder, data: Prepared, protocol: Protocol, starts: np.ndarray, ends: np.ndarray
@@ -220,20 +205,7 @@ class Siamese(Objective):
 
 def has_dropout(encoder: Encoder) -> bool:
     """Say whether two passes of one history through the encoder differ in training."""
-    return any(module.share > 0 for module in encoder.modules() if isinstance(module, Dropout))
-
-
-@contextmanager
-def hiding(encoder: Encoder, device: torch.device) -> Iterator[None]:
-    """Let dropout hide what it hides in training, from a seed of its own; all is then as before."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(JUDGED_SEED)
-        was = encoder.training
-        try:
-            encoder.train()
-            yield
-        finally:
-            encoder.train(was)
+    return any(module.dropped_levels > 0 for module in encoder.modules() if isinstance(module, Dropout))
 
 
 def _middle(begins: np.ndarray, cases: Cases) -> np.ndarray:

@@ -33,6 +33,7 @@ class Together(Parts):
         if self.lead not in self.parts:
             raise ConfigError(f"there is no part '{self.lead}' to lead", suggest(self.lead, self.parts))
         self.kind, self.metric, self.maximise = self.leader.kind, self.leader.metric, self.leader.maximise
+        self.chooses = self.leader.chooses
         self._check_batches()
 
     @property

@@ -170,3 +170,24 @@ class Cached:
     def batch(self, index: np.ndarray) -> Batch:
         """Attach the cached vectors of the batch's examples."""
         return replace(self.feed.batch(index), user=self.users[torch.from_numpy(index)])
+
+
+class InCompany:
+    """Feed the batches of another feed, but none of one example alone: it joins the batch before it, or after it."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+
+    def order(self, rng: np.random.Generator) -> Order:
+        """Draw the order of the feed below."""
+        joined: Order = []
+        for index in self.feed.order(rng):
+            if joined and 1 in (len(index), len(joined[-1])):
+                joined[-1] = np.concatenate([joined[-1], index])
+            else:
+                joined.append(index)
+        return joined
+
+    def batch(self, index: np.ndarray) -> Batch:
+        """Make a batch of the feed below."""
+        return self.feed.batch(index)

@@ -199,7 +199,7 @@ class _Loop:
             )
         value = metrics[job.objective.metric]
         sign = 1 if job.objective.maximise else -1
-        better = position.best is None or sign * value > sign * position.best
+        better = position.best is None or not job.objective.chooses or sign * value > sign * position.best
         position.waited = 0 if better else position.waited + 1
         if better:
             position.best, position.best_epoch = value, epoch
