@@ -16,13 +16,13 @@ from typing import Any
 from userrep.errors import DataError, UserRepError
 
 _REMEDIES = {
-    errno.ENOSPC: "free some space, or write elsewhere with --data-dir or --run, then run it again",
-    errno.EDQUOT: "free some of your quota, or write elsewhere with --data-dir or --run",
-    errno.EACCES: "give yourself write permission there, or write elsewhere with --data-dir or --run",
-    errno.EPERM: "give yourself write permission there, or write elsewhere with --data-dir or --run",
-    errno.EROFS: "the file system is read-only: write elsewhere with --data-dir or --run",
-    errno.ENOTDIR: "part of that path is a file: name another place with --data-dir or --run",
-    errno.EEXIST: "part of that path is a file: name another place with --data-dir or --run",
+    errno.ENOSPC: "free some space, or write elsewhere with --data-dir, --run or --out, then run it again",
+    errno.EDQUOT: "free some of your quota, or write elsewhere with --data-dir, --run or --out",
+    errno.EACCES: "give yourself write permission there, or write elsewhere with --data-dir, --run or --out",
+    errno.EPERM: "give yourself write permission there, or write elsewhere with --data-dir, --run or --out",
+    errno.EROFS: "the file system is read-only: write elsewhere with --data-dir, --run or --out",
+    errno.ENOTDIR: "part of that path is a file: name another place with --data-dir, --run or --out",
+    errno.EEXIST: "part of that path is a file: name another place with --data-dir, --run or --out",
     errno.EISDIR: "that path is a folder: name a file",
     errno.ENAMETOOLONG: "give a shorter name",
     errno.EFBIG: "the file is larger than this file system or its limits allow: write elsewhere",

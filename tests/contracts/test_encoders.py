@@ -107,6 +107,34 @@ def test_every_readout_ignores_padding_and_survives_an_empty_history(model: str,
 
 
 @every_model
+def test_a_token_that_is_not_read_moves_no_user_and_what_was_trained_is_read_again(model: str) -> None:
+    encoder, items = tiny.encoder(model), tiny.histories()
+    set_readout(encoder, "mean")
+    plain = tiny.users(encoder, items)
+    set_readout(encoder, "token+attention")
+    with torch.no_grad():
+        encoder.readout.query.normal_(generator=torch.Generator().manual_seed(0))
+    read = tiny.users(encoder, items)
+    set_readout(encoder, "mean")
+    assert torch.equal(tiny.users(encoder, items), plain)
+    set_readout(encoder, "token")
+    set_readout(encoder, "token+attention")
+    found = tiny.users(encoder, items)
+    assert torch.equal(found[:, : encoder.width], read[:, : encoder.width])
+
+
+@every_model
+def test_a_trained_query_goes_on_where_the_next_readout_has_one(model: str) -> None:
+    encoder, items = tiny.encoder(model), tiny.histories()
+    set_readout(encoder, "attention")
+    with torch.no_grad():
+        encoder.readout.query.normal_(generator=torch.Generator().manual_seed(0))
+    read = tiny.users(encoder, items)
+    set_readout(encoder, "attention+mean")
+    assert torch.equal(tiny.users(encoder, items)[:, : encoder.width], read)
+
+
+@every_model
 def test_two_passes_in_evaluation_are_equal_bit_for_bit(model: str) -> None:
     encoder, items = tiny.encoder(model), tiny.histories()
     assert torch.equal(tiny.states(encoder, items), tiny.states(encoder, items))

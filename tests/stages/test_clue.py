@@ -123,3 +123,17 @@ def test_a_run_that_ranks_no_items_recommends_nothing(made: Path, ask: Any) -> N
     Path("people.csv").write_text("user\nu00001\n")
     found = ask("recommend", str(made / "clue"), "--users", "people.csv", code=2)
     assert "ranks no items" in found["message"]
+
+
+def test_a_chain_of_tasks_begins_with_such_a_base_and_is_certified(made: Path, ask: Any) -> None:
+    ask("prune", str(made / "clue"), "--method", "conure", "trainer.epochs=1", "protocol.readout=token", "--run", "1")
+    ask("verify", "1")
+    words = ("--from", "1", "task=gender", "protocol.readout=token", "trainer.epochs=1")
+    ask("transfer", "--method", "conure", *words, "--run", "2")
+    assert ask("verify", "2")["run"] == "2"
+
+
+def test_the_last_epoch_is_kept(made: Path) -> None:
+    records = Journal(made / "clue" / "log.jsonl").records()
+    assert [record["best"] for record in records] == [True, True]
+    assert open_run(made / "clue").record["best_epoch"] == 2

@@ -22,8 +22,8 @@ class Objective(nn.Module, Component):
     """A task that an encoder is trained or transferred for; pre-training and downstream tasks alike.
 
     `metric` selects the best epoch on validation, unless `chooses` is False, and the last is kept; `maximise` says
-    which way is better. `needs_causal` says which
-    encoders it can be learned with: those that read from left to right, True, those that read both ways, False, or all.
+    which way is better. `needs_causal` says which encoders it can be learned with: those that read from left to right,
+    True, those that read both ways, False, or all.
     `takes` says what its batches are, and so those of which other feeds its loss can be given; None, of none.
     `reads_users` says whether pre-training compares user vectors, which are then read as the protocol says; `least` is
     below no loss.
