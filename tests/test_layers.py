@@ -23,7 +23,7 @@ FLOORS = {
     **dict.fromkeys(("baselines", "interop"), 8),
     **dict.fromkeys(("training", "run"), 9),
     "stages": 10,
-    **dict.fromkeys(("arguments", "command", "verb", "cli", "__main__"), 11),
+    **dict.fromkeys(("arguments", "command", "verb", "looking", "cli", "__main__"), 11),
 }
 FILES = sorted(path for path in TOP.rglob("*.py") if "conf" not in path.relative_to(TOP).parts)
 FORBIDDEN_IMPORTS = {"click", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
