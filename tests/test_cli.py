@@ -18,6 +18,7 @@ from userrep import console
 from userrep.cli import app
 from userrep.command import conduct
 from userrep.errors import DataError, DivergedError, Interrupted, VerificationError
+from userrep.looking import looking
 
 HERE = {"PYTHONPATH": str(Path(package.__file__).parent.parent)}  # this checkout, wherever the command runs
 VERBS = (
@@ -260,7 +261,7 @@ def test_zsh_and_fish_get_whole_words(workplace: Path) -> None:
 
 
 def test_no_verb_is_registered_twice() -> None:
-    names = [command.name for command in app.registered_commands]
+    names = [command.name for part in (app, looking) for command in part.registered_commands]
     assert sorted(names) == sorted(set(VERBS))
 
 

@@ -33,8 +33,8 @@ class Bert4Rec(Encoder):
         hidden: int | None = None,
         max_length: int = 200,
         dropout: float = 0.0,
-        attention_dropout: float = 0.0,
         norm_first: bool = False,
+        attention_dropout: float = 0.0,
     ) -> None:
         check_shape("BERT4Rec", width=width, layers=layers, heads=heads, hidden=hidden, max_length=max_length)
         kind = PreNormBlock if norm_first else PostNormBlock

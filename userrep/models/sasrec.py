@@ -29,8 +29,8 @@ class SasRec(Encoder):
         hidden: int | None = None,
         max_length: int = 200,
         dropout: float = 0.0,
-        attention_dropout: float = 0.0,
         norm_first: bool = True,
+        attention_dropout: float = 0.0,
     ) -> None:
         check_shape("SASRec", width=width, layers=layers, heads=heads, hidden=hidden, max_length=max_length)
         kind = PreNormBlock if norm_first else PostNormBlock
