@@ -51,8 +51,8 @@ def scatter(places: np.ndarray, coloured: Sequence[Group], title: str, axis_name
         label = f" {_literal(group.name)} ({len(x):,})"  # a name that began with _ would be in no legend
         axes.scatter(x, y, s=size, color=group.colour, label=label, alpha=0.75, linewidths=0, zorder=group.height)
     tell(axes, _literal(title), *axis_names)
-    for handle in axes.get_legend().legend_handles:  # type: ignore[union-attr]
-        handle.set(sizes=[40], alpha=1.0)  # type: ignore[union-attr]
+    for handle in axes.get_legend().legend_handles:
+        handle.set(sizes=[40], alpha=1.0)
     return figure
 
 
