@@ -46,7 +46,7 @@ def learn(encoder: Encoder, method: Method, label: str | None, readout: str = "m
     objective = tiny.objective("task", "gender", label=label) if label else first(encoder)
     objective.setup(encoder, tiny.data(), protocol)
     phases = method.phases(encoder)
-    method.check(encoder, phases)
+    method.check(encoder, phases, objective)
     settings = {"epochs": 1, "batch_size": 16, "lr": 0.01, "weight_decay": 0.1} | trainer
     with TemporaryDirectory(dir=tiny.FOLDER.name) as folder:
         job = Job(

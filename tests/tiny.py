@@ -1,5 +1,6 @@
 """The workshop of the contract tests: every yaml of a group, built small, on one small data set."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from userrep.groups import choices, conf_dir
 from userrep.methods import matrix
 from userrep.methods.matrix import STEPS, shrink
 from userrep.methods.method import Method
+from userrep.methods.routed import routed
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import Objective
 from userrep.sequences.prepare import prepare
@@ -105,6 +107,13 @@ def clone(module: torch.nn.Module) -> dict[str, Tensor]:
 def states(encoder: Encoder, items: Tensor) -> Tensor:
     with torch.no_grad():
         return encoder.eval()(items)
+
+
+def changed_states(encoder: Encoder, items: Tensor) -> Tensor:
+    """Encode by what a method trained, for all users, where it lets them choose."""
+    loop = routed(encoder)
+    with loop.given(torch.ones(loop.count)) if loop else nullcontext():
+        return states(encoder, items)
 
 
 def users(encoder: Encoder, items: Tensor) -> Tensor:

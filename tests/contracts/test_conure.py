@@ -218,7 +218,8 @@ def test_an_item_table_that_grows_after_task_1_is_refused() -> None:
     encoder.stem.table = grown
     method.adapt(encoder, "mean")
     with pytest.raises(ConfigError, match=r"would train stem\.table\.fresh\.weight, which is no task's own") as caught:
-        method.check(encoder, with_growth(encoder, method.phases(encoder), grown))
+        phases = with_growth(encoder, method.phases(encoder), grown)
+        method.check(encoder, phases, tiny.objective("task", "gender"))
     assert "task.history=both" in str(caught.value.hint)
 
 

@@ -67,7 +67,7 @@ def test_training_reaches_the_states_and_the_head(model: str, method: str) -> No
     trained = cell(model, method)
     assert all(parameter.abs().sum() > 0 for parameter in trained.objective.parameters())
     inside = trained.declared - {"token", "readout.query"}
-    assert torch.equal(tiny.states(trained.encoder, tiny.histories()), trained.start_states) is not bool(inside)
+    assert torch.equal(tiny.changed_states(trained.encoder, tiny.histories()), trained.start_states) is not bool(inside)
 
 
 @every_model

@@ -63,8 +63,8 @@ class PublishedSasRec(SasRec):
     def user(self, items: Tensor) -> Tensor:
         return super().user(nn.functional.pad(items, (max(0, self.max_length - items.shape[1]), 0)))
 
-    def _run(self, states: Tensor, keep: Tensor) -> Tensor:
-        return super()._run(states, torch.ones_like(keep))
+    def _run(self, states: Tensor, keep: Tensor, route: Tensor | None) -> Tensor:
+        return super()._run(states, torch.ones_like(keep), route)
 
 
 def sasrec(source: Source, shape: Mapping[str, Any]) -> Converted:

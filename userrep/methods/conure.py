@@ -22,6 +22,7 @@ from userrep.methods.surgery import (
 )
 from userrep.models.encoder import Encoder
 from userrep.models.stem import truncated_normal_
+from userrep.objectives.objective import Objective
 
 TABLE = "stem.table.weight"
 VECTORS, FREE, COUNTS = ("shared", "own"), ("keep", "zero", "reinitialise"), ("floor", "official")
@@ -128,7 +129,7 @@ class Conure(Method):
         retrain = Phase("retrain", ("*",) if everything else trained, epochs=self.retrain_epochs)
         return [pruned, retrain] if self.task == 1 else [train, pruned, retrain]
 
-    def check(self, encoder: Encoder, phases: list[Phase]) -> None:
+    def check(self, encoder: Encoder, phases: list[Phase], objective: Objective) -> None:
         if self.task == 1:
             return
         owned = {original_of(encoder, name)[0] for name, _ in owned_weights(encoder)}

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,8 +14,11 @@ from userrep.methods.surgery import add_low_rank_table, set_readout
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import Objective
 from userrep.sequences.batches import Batch
+from userrep.sequences.protocol import Protocol
+from userrep.sequences.store import Prepared
 
 Loss = Callable[[Encoder, Objective, Batch, torch.Generator], Tensor]
+Watch = Callable[[Encoder, Objective, Prepared, Protocol, np.ndarray], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,9 @@ class Phase:
     begin      changes the encoder before the first step, and again, before the checkpoint is read, on resume
     epochs     as the trainer says where None; 0 only changes and measures
     loss       the phase's own loss where None does not mean the objective's
+    pace       is told before each step which share of the phase's updates is done, in [0, 1)
+    slower     patterns of parameters that train at a share of `trainer.lr`, with the share; they are clipped apart
+    watch      adds to what each validation logs, from the validation users of a mask
     """
 
     name: str
@@ -32,6 +39,9 @@ class Phase:
     begin: Callable[[Encoder], None] | None = None
     epochs: int | None = None
     loss: Loss | None = None
+    pace: Callable[[Encoder, float], None] | None = None
+    slower: tuple[tuple[str, float], ...] = ()
+    watch: Watch | None = None
 
 
 class Method(Component):
@@ -40,7 +50,7 @@ class Method(Component):
     Two additions are open to every method, so that a remedy found for one can be offered to all:
     table_rank  a trainable change of this rank on the item table (0: none)
     stem_patch  width of a trainable bottleneck on the item vectors (0: none)
-    `paper` is where the method comes from, `joint` where it attaches: selection, weight, sublayer or stem.
+    `paper` is where the method comes from, `joint` where it attaches: selection, weight, sublayer, block or stem.
     `verbs` are the verbs that it serves. `pretrained` is False for a method that starts from random weights.
     """
 
@@ -76,8 +86,8 @@ class Method(Component):
         """Return the phases; one by default, which trains `trainable` and what was added."""
         return [Phase("train", (*self.trainable(encoder), *self.additions(encoder)))]
 
-    def check(self, encoder: Encoder, phases: list[Phase]) -> None:
-        """Raise ConfigError where a phase, with all that was added to it, trains what this method must keep."""
+    def check(self, encoder: Encoder, phases: list[Phase], objective: Objective) -> None:
+        """Raise ConfigError where a phase, with all that was added to it, cannot do for this objective what it must."""
 
     def finish(self, encoder: Encoder) -> None:
         """Do what is left to do when all phases have trained, before the delta is written."""

@@ -1,4 +1,4 @@
-"""The encoder: stem, blocks and final norm, with the one loop over blocks that all backbones share."""
+"""The encoder: stem, blocks and final norm, with the one way through them that all backbones share."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from userrep.build import Component
+from userrep.models.loop import Loop
 from userrep.models.positions import LearnedPositions
 from userrep.models.readout import Readout
 from userrep.models.stem import ItemStem
@@ -44,8 +45,8 @@ class Final(Sublayer):
 class Encoder(nn.Module, Component):
     """Turn item ids `(B, T)`, left-padded with 0, into states `(B, T, D)` or user vectors `(B, P * D)`.
 
-    A backbone hands its parts to this constructor and adds nothing to the loop; methods change the parts through
-    `userrep.methods.surgery` and never copy a backbone.
+    A backbone hands its parts to this constructor and adds nothing to the way through them; methods change the parts
+    through `userrep.methods.surgery`, or exchange the `loop` over the blocks, and never copy a backbone.
     """
 
     causal: ClassVar[bool] = True  # False: a state reads later items too
@@ -67,6 +68,7 @@ class Encoder(nn.Module, Component):
         self.positions = positions
         self.blocks = nn.ModuleList(blocks)
         self.final = final
+        self.loop = Loop()
         self.token: nn.Parameter | None = None
         self.readout = Readout("last", width)
 
@@ -81,8 +83,8 @@ class Encoder(nn.Module, Component):
 
     def forward(self, items: Tensor) -> Tensor:
         """Encode each position: `(B, T)` -> `(B, T, D)`."""
-        keep = self._keep(items)
-        return self._run(self._placed(self.stem(items, keep), keep), keep)
+        stem, keep = self.stemmed(items)
+        return self._run(self._placed(stem, keep), keep, self.loop.decide(items, stem, keep, each=self.causal))
 
     def user(self, items: Tensor) -> Tensor:
         """Encode each user: `(B, T)` -> `(B, user_width)`, with the task token placed where the readout needs one.
@@ -90,19 +92,25 @@ class Encoder(nn.Module, Component):
         A causal encoder has it at the end and reads it there; one that reads both ways has it before the first item
         and after the last, and reads the sum of both states (PeterRec, section 3.2).
         """
-        keep = self._keep(items)
-        stem = self.stem(items, keep)  # (B, T, D)
+        stem, keep = self.stemmed(items)
+        route = self.loop.decide(items, stem, keep, each=False)
         if not self.readout.needs_token:
-            return self.readout(self._run(self._placed(stem, keep), keep), stem, keep, None)
-        states, token = self._run_to_token(stem, keep) if self.causal else self._run_between_tokens(stem, keep)
+            return self.readout(self._run(self._placed(stem, keep), keep, route), stem, keep, None)
+        run = self._run_to_token if self.causal else self._run_between_tokens
+        states, token = run(stem, keep, route)
         return self.readout(states, stem, keep, token)
 
-    def _run_to_token(self, stem: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+    def stemmed(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the stem makes of items, `(B, T, D)`, and 1 at real positions, 0 at padding, `(B, T, 1)`."""
+        keep = self._keep(items)
+        return self.stem(items, keep), keep
+
+    def _run_to_token(self, stem: Tensor, keep: Tensor, route: Tensor | None) -> tuple[Tensor, Tensor]:
         """Run with the token at the end; return the items' states `(B, T, D)` and the token's `(B, D)`."""
-        states = self._run(*self._ended(self._placed(stem, keep), keep))
+        states = self._run(*self._ended(self._placed(stem, keep), keep), route)
         return states[:, :-1], states[:, -1]
 
-    def _run_between_tokens(self, stem: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+    def _run_between_tokens(self, stem: Tensor, keep: Tensor, route: Tensor | None) -> tuple[Tensor, Tensor]:
         """Run with a token at each end; the first stands right before the oldest item, after the padding."""
         assert self.token is not None
         steps = torch.arange(stem.shape[1] + 1, device=stem.device)
@@ -110,7 +118,7 @@ class Encoder(nn.Module, Component):
         front = steps.eq(padding).unsqueeze(-1)  # (B, 1 + T, 1), true once a row
         longer, real = (nn.functional.pad(tensor, (0, 0, 1, 0)) for tensor in (stem, keep))
         longer, real = torch.where(front, self.token, longer), torch.where(front, 1.0, real)
-        states = self._run(*self._ended(self._placed(longer, real), real))  # (B, 1 + T + 1, D)
+        states = self._run(*self._ended(self._placed(longer, real), real), route)  # (B, 1 + T + 1, D)
         first = (states[:, :-1] * front).sum(dim=1)
         return states[:, 1:-1] * keep, first + states[:, -1]
 
@@ -123,10 +131,8 @@ class Encoder(nn.Module, Component):
     def _placed(self, states: Tensor, keep: Tensor) -> Tensor:
         return states if self.positions is None else self.positions(states, keep)
 
-    def _run(self, states: Tensor, keep: Tensor) -> Tensor:
-        for block in self.blocks:
-            states = block(states, keep)
-        return self.final(states, keep)
+    def _run(self, states: Tensor, keep: Tensor, route: Tensor | None) -> Tensor:
+        return self.final(self.loop(self.blocks, states, keep, route), keep)
 
     def _keep(self, items: Tensor) -> Tensor:
         """Return 1 at real positions and 0 at padding, `(B, T, 1)`, in the dtype of the states."""

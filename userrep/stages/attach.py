@@ -45,7 +45,7 @@ def attach(encoder: Encoder, config: dict[str, Any], base: Run, data: Prepared) 
     method.adapt(encoder, protocol.readout)
     objective.setup(encoder, data, protocol)
     phases = with_growth(encoder, method.phases(encoder), grown)
-    method.check(encoder, phases)
+    method.check(encoder, phases, objective)
     return Attached(method, objective, protocol, phases, grown_size + count(objective))
 
 

@@ -7,6 +7,7 @@ import torch
 
 from userrep import console
 from userrep.errors import UsageError
+from userrep.methods.route_watch import MARK
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
 from userrep.signals import graceful
@@ -50,7 +51,7 @@ def train(job: Job) -> dict[str, Any]:
 def validation_metrics(record: dict[str, Any]) -> dict[str, float]:
     """Return the metrics of a log record without the loop's own fields."""
     own = ("phase", "epoch", "updates", "loss", "best", "sequences_per_second", "seconds")
-    return {name: value for name, value in record.items() if name not in own and not name.startswith("loss:")}
+    return {name: value for name, value in record.items() if name not in own and not name.startswith(("loss:", MARK))}
 
 
 def conditions(data: Prepared, protocol: Protocol, parts: tuple[str, ...], task: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.utils import clip_grad_norm_
 
 from userrep import console
 from userrep.errors import ConfigError, DivergedError, Interrupted, suggest
@@ -25,7 +24,7 @@ from userrep.signals import Stop
 from userrep.training import checkpoint
 from userrep.training.checkpoint import Position
 from userrep.training.journal import Journal
-from userrep.training.optim import make_optimizer, set_rate
+from userrep.training.optim import clip_gradients, make_optimizer, set_rate
 from userrep.training.seed import generator, stream
 from userrep.training.trainer import Trainer
 from userrep.training.weights import load_weights, save_weights
@@ -116,7 +115,9 @@ class _Loop:
         if not trainable and not any(True for _ in job.objective.parameters()):
             raise self._idle()
         self.feed = self._make_feed(frozen=not trainable)
-        self.optimizer = make_optimizer(job.encoder, job.objective, job.trainer, job.encoder.vocab_size)
+        self.optimizer = make_optimizer(
+            job.encoder, job.objective, job.trainer, job.encoder.vocab_size, self.phase.slower
+        )
         self.draws = generator(job.seed, "draws", position.phase)
         if content is not None and state:
             self.optimizer.load_state_dict(state["optimizer"])
@@ -171,7 +172,10 @@ class _Loop:
     def _step(self, index: np.ndarray) -> torch.Tensor:
         job, trainer = self.job, self.job.trainer
         batch = self.feed.batch(index).to(job.device)
-        set_rate(self.optimizer, trainer, self.position.updates, self.epochs * self.steps)
+        total = self.epochs * self.steps
+        set_rate(self.optimizer, trainer, self.position.updates, total)
+        if self.phase.pace is not None:
+            self.phase.pace(job.encoder, self.position.updates / total)
         compute = self.phase.loss
         if compute is None:
             loss = job.objective.loss(job.encoder, batch, self.draws)
@@ -182,7 +186,7 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if trainer.clip:
-            clip_grad_norm_((p for group in self.optimizer.param_groups for p in group["params"]), trainer.clip)
+            clip_gradients(self.optimizer, trainer.clip)
         self.optimizer.step()
         return loss.detach()
 
@@ -192,6 +196,8 @@ class _Loop:
         job.encoder.eval()
         job.objective.eval()
         metrics = job.objective.validate(job.encoder, job.data, job.protocol, job.judges)
+        if self.phase.watch is not None:
+            metrics = metrics | self.phase.watch(job.encoder, job.objective, job.data, job.protocol, job.judges)
         if job.objective.metric not in metrics:
             raise ConfigError(
                 f"task {job.objective.task_name} has no metric '{job.objective.metric}'",
