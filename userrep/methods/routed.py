@@ -55,12 +55,22 @@ class Routed(Loop):
     def _pass(self, index: int, block: nn.Module, states: Tensor, keep: Tensor, share: Tensor) -> Tensor:
         """Map states `(B, S, D)` by shares `(B, 1|S, 1)`."""
         if self.training or not self.gates.firm:
-            frozen = block(states, keep)
-            return torch.lerp(frozen, self.tuned.run(index, block, states, keep), share.to(frozen.dtype))
+            frozen, tuned = self._both(index, block, states, keep)
+            return torch.lerp(frozen, tuned, share.to(frozen.dtype))
         taken = share > 0.5
         if self.grouped and taken.shape[1] == 1:
             return self._grouped(index, block, states, keep, taken.flatten())
         return torch.where(taken, self.tuned.run(index, block, states, keep), block(states, keep))
+
+    def _both(self, index: int, block: nn.Module, states: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """Run both sides with the same dropout, so that the policy is taught by what the sides know, not by chance."""
+        if not self.training:
+            return block(states, keep), self.tuned.run(index, block, states, keep)
+        stream = torch.cuda if states.is_cuda else torch.random
+        before = stream.get_rng_state()
+        frozen = block(states, keep)
+        stream.set_rng_state(before)
+        return frozen, self.tuned.run(index, block, states, keep)
 
     def _grouped(self, index: int, block: nn.Module, states: Tensor, keep: Tensor, taken: Tensor) -> Tensor:
         """Run each side on its own rows; `taken (B,)` are the tuned side's."""
