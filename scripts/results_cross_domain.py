@@ -158,7 +158,7 @@ def transfer_command(
     """Return the command of an arm; overrides of what all arms share stand in for it."""
     start = ("transfer", "--method", arm, "--from", str(base(direction, model, options, fold).path))
     own = made.last_of_each((*COMMON, *START, *overrides))
-    return (*start, *_asked(direction, task), *_protocol(direction, fold, options), *own)
+    return (*start, *_asked(direction, task), *protocol_words(direction, fold, options), *own)
 
 
 def baseline(arm: str, direction: str, task: str, fold: int, options: argparse.Namespace) -> Cell:
@@ -172,7 +172,7 @@ def baseline_command(
 ) -> tuple[str, ...]:
     """Return the command of a baseline."""
     asked = (f"dataset={DIRECTIONS[direction].dataset}", *_asked(direction, task))
-    return "baseline", arm, *asked, *_protocol(direction, fold, options)
+    return "baseline", arm, *asked, *protocol_words(direction, fold, options)
 
 
 def _asked(direction: str, task: str) -> tuple[str, ...]:
@@ -185,7 +185,8 @@ def _conditions(direction: str, fold: int) -> tuple[str, ...]:
     return f"dataset={own.dataset}", *shared, f"protocol.pretrain_users={own.base_users}"
 
 
-def _protocol(direction: str, fold: int, options: argparse.Namespace) -> tuple[str, ...]:
+def protocol_words(direction: str, fold: int, options: argparse.Namespace) -> tuple[str, ...]:
+    """Return what a child of a base says of the protocol."""
     return *_conditions(direction, fold)[1:], f"protocol.readout={options.readout}"
 
 
