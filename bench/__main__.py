@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from bench import batches, evaluation, preparation, protection, training
+from bench import batches, evaluation, preparation, protection, routing, training
 from bench.case import Case
 from bench.pairs import can_measure_memory, peak_memory, take_turns
 from bench.workspace import FULL, QUICK, Data
@@ -23,10 +23,11 @@ from userrep import console
 from userrep.files import write_json
 from userrep.run import provenance
 
-GROUPS = (preparation, batches, training, protection, evaluation)
+GROUPS = (preparation, batches, training, protection, routing, evaluation)
 TOP = Path(__file__).resolve().parent
 LIMIT = 1024  # MiB above the weights that an evaluation may take
 COST = 1.10  # of a step of conure, in processor time, in plain steps
+ROUTES = {"policy mean": 1.15, "policy conv": 1.45}  # of reading by routes, in plain readings
 BUSY = 0.15  # share of the time spent waiting for a processor above which times are doubtful
 SIDES = ("ours", "plain")
 
@@ -151,6 +152,11 @@ def _report(results: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
         "evaluation_peak_mib": peak,
         "evaluation_within_limit": None if peak is None else peak < LIMIT,
         "conure_step_cost": max(costs, default=None),
+        "routing_cost": {
+            r["detail"].partition(",")[0]: round(1 / r["processor_ratio"], 3)
+            for r in results
+            if r["group"] == routing.GROUP
+        },
         "results": results,
     }
 
@@ -190,6 +196,9 @@ def _show(report: dict[str, Any]) -> None:
     if cost is not None:
         verdict = "within" if cost <= COST else "ABOVE"
         console.note(f"a step of conure costs up to {cost:.2f} plain steps of processor time: {verdict} {COST:.2f}")
+    for policy, cost in report["routing_cost"].items():
+        verdict = "within" if cost <= ROUTES[policy] else "ABOVE"
+        console.note(f"routes by {policy} cost {cost:.2f} plain readings of processor time: {verdict} {ROUTES[policy]}")
     if report["evaluation_peak_mib"] is not None:
         verdict = "within" if report["evaluation_within_limit"] else "ABOVE"
         console.note(

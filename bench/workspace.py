@@ -37,16 +37,20 @@ class Size:
     batch_sizes: tuple[int, ...] = (32, 256)
     negatives: int = 1024
     protected: tuple[tuple[str, int], ...] = ()  # networks and widths whose steps of conure are measured
+    routed: tuple[int, int, int] | None = None  # users, length and width where users take routes of their own
 
 
 PROTECTED = (("NextItNet", 64), ("NextItNet", 256), ("SASRec", 64))
 FULL = (
-    Size(3_700, 6_000, 1_000_000, (64, 50), (128, 50), None, 2_000, None, False, False, protected=PROTECTED),
+    Size(
+        3_700, 6_000, 1_000_000, (64, 50), (128, 50), None, 2_000, None, False, False,
+        protected=PROTECTED, routed=(128, 100, 128),
+    ),
     Size(100_000, 20_000, 1_000_000, (32, 50), (64, 50), None, 512, batch_sizes=(256,)),
     Size(1_000_000, 20_000, 1_500_000, (8, 25), None, (64, 50), 128, 2_048, batch_sizes=(256,)),
-)
+)  # fmt: skip
 QUICK = (
-    Size(60, 50, 1_500, (4, 8), (8, 8), None, 20, None, False, False, 8, 8, (8,), 16, (("NextItNet", 8),)),
+    Size(60, 50, 1_500, (4, 8), (8, 8), None, 20, None, False, False, 8, 8, (8,), 16, (("NextItNet", 8),), (6, 8, 8)),
     Size(300, 60, 2_000, (4, 8), (8, 8), (8, 8), 20, 20, True, True, 8, 8, (8,), 16),
 )
 

@@ -23,6 +23,7 @@ def test_the_quick_run_writes_every_case(tmp_path: Path, capfd: pytest.CaptureFi
         "batches",
         "training step",
         "conure step",
+        "routed reading",
         "evaluation",
     }
     assert {result["items"] for result in report["results"]} == {size.items for size in QUICK}
@@ -30,6 +31,7 @@ def test_the_quick_run_writes_every_case(tmp_path: Path, capfd: pytest.CaptureFi
     assert {"cpu", "threads"} <= report["machine"].keys()
     assert "torch" in report["versions"]
     assert report["conure_step_cost"] > 0
+    assert set(report["routing_cost"]) == {"policy mean", "policy conv"}
     if can_measure_memory():
         assert report["evaluation_within_limit"]
     assert "plain / ours" in capfd.readouterr().out
