@@ -1,5 +1,6 @@
 """The objective: what is predicted, with its heads, its examples, its loss and its evaluation."""
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -26,13 +27,15 @@ class Objective(nn.Module, Component):
     True, those that read both ways, False, or all.
     `takes` says what its batches are, and so those of which other feeds its loss can be given; None, of none.
     `reads_users` says whether pre-training compares user vectors, which are then read as the protocol says; `least` is
-    below no loss.
+    below no loss. `slice_starts` says of what results are sliced by where its slices begin, the first at its smallest
+    value; what is not named there is cut at quantiles.
     """
 
     takes: ClassVar[type[Batch] | None] = None
     reads_users: bool = False
     chooses: bool = True
     least: float = 0.0
+    slice_starts: ClassVar[Mapping[str, Sequence[int]]] = {}
     kind: str = "ranking"
     needs_causal: bool | None = None
     metric: str = "ndcg@10"

@@ -54,6 +54,7 @@ class TargetItems(Ranking):
     label_draw      seed of that draw
     """
 
+    slice_starts: ClassVar = {"earlier_targets": (0, 1, 3, 6)}  # 0, 1 and 2, 3 to 5, 6 and more
     USUAL: ClassVar[dict[str, Any]] = {"min_history": 1, "pairs": False}  # what needs no mention in a name
 
     def __init__(

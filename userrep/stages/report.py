@@ -28,13 +28,14 @@ def make_report(
     result: Result, task: Objective, data: Prepared, protocol: Protocol, split: str, weights_hash: str | None
 ) -> Report:
     """Measure a result of the cases that `task` asks for in `split`, all of them and in slices."""
-    values = task.slice_values(data, protocol, task.cases(data, protocol, split))
+    values, starts = task.slice_values(data, protocol, task.cases(data, protocol, split)), task.leader.slice_starts
+    own = [piece for by, each in values.items() for piece in slices(result, by, each, starts=starts.get(by))]
     return {
         "split": split,
         "users": len(np.unique(result.users)),
         "metrics": result.metrics(),
         "intervals": bootstrap(result),
-        "slices": [piece.record() for by, each in values.items() for piece in slices(result, by, each)],
+        "slices": [piece.record() for piece in own],
         "weights_hash": weights_hash,
     }
 
