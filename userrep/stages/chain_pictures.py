@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from userrep.evaluation.continual import free_after
 from userrep.files import explaining_write_errors
 from userrep.stages.chain_effort import Capacity
-from userrep.stages.pictures import INK, PALE, begin, tell, write
+from userrep.stages.pictures import INK, PALE, begin, shades, tell, write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +31,7 @@ def owners(labels: Sequence[str], owned: Capacity) -> "Figure":
     figure, axes = begin(8.0, 1.2 + 0.3 * len(owned.layers))
     shares = 100 * owned.counts / owned.counts.sum(axis=1, keepdims=True)
     places, left = np.arange(len(owned.layers)), np.zeros(len(owned.layers))
-    parts = zip([*labels, "free"], [*shares[:, 1:].T, shares[:, 0]], [*_colours(len(labels)), PALE], strict=True)
+    parts = zip([*labels, "free"], [*shares[:, 1:].T, shares[:, 0]], [*shades(len(labels)), PALE], strict=True)
     for label, part, colour in parts:
         axes.barh(places, part, left=left, height=0.72, color=colour, label=label, edgecolor="white", linewidth=0.6)
         left = left + part
@@ -46,7 +46,7 @@ def curve(labels: Sequence[str], shares: np.ndarray) -> "Figure":
     """Draw a bar after each task, of what it and those before it own; what is free is the rest, its share above."""
     figure, axes = begin(max(4.5, 1.6 + 0.62 * len(labels)), 3.8)
     places, bottom = np.arange(len(labels)), np.zeros(len(labels))
-    for number, (label, share, colour) in enumerate(zip(labels, shares, _colours(len(labels)), strict=True)):
+    for number, (label, share, colour) in enumerate(zip(labels, shares, shades(len(labels)), strict=True)):
         part = np.where(places >= number, 100 * share, 0.0)
         axes.bar(places, part, bottom=bottom, width=0.74, color=colour, label=label, edgecolor="white", linewidth=0.6)
         bottom = bottom + part
@@ -65,10 +65,3 @@ def short(names: Sequence[str]) -> list[str]:
     split = [name.split(".") for name in names]
     shared = set.intersection(*map(set, split)) if len(names) > 1 else set()
     return [".".join(part for part in parts if part not in shared) or ".".join(parts) for parts in split]
-
-
-def _colours(count: int) -> list[Any]:
-    """Return a colour a task, dark to light in their order."""
-    from matplotlib import colormaps
-
-    return [colormaps["viridis"](0.05 + 0.87 * place / max(1, count - 1)) for place in range(count)]

@@ -18,7 +18,7 @@ from userrep.objectives.parts import Parts
 from userrep.run import open_run
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared, open_prepared
-from userrep.stages.people import People, new_people, tell_left_out
+from userrep.stages.people import People, new_people, rows_of, tell_left_out
 from userrep.stages.request import Request
 from userrep.stages.restore import restore
 from userrep.stages.training import choose_device
@@ -50,7 +50,7 @@ def run(request: Request) -> dict[str, Any]:
     inputs = objective.inputs(data, protocol)
     people = _known(data, objective, protocol, split) if events is None else new_people(Path(events), inputs, inputs)
     tell_left_out(people)
-    users = _named(people)
+    users = rows_of(people.names)
     began = time.monotonic()
     files = _write(out, users, embedder, people.histories, most)
     speed = len(users) / max(time.monotonic() - began, 1e-9)
@@ -91,14 +91,6 @@ def _known(data: Prepared, objective: Objective, protocol: Protocol, split: str)
         raise DataError(f"{data.name} has nobody to embed in --split {split}", "give another --split")
     histories = Csr(inputs.items, inputs.offsets[rows], ends)
     return People([data.user_ids[row] for row in rows], histories, histories, [], [])
-
-
-def _named(people: People) -> pl.DataFrame:
-    """Return a row a vector: the user and, where some user has several, which of the user's cases it is."""
-    users = pl.DataFrame({"user": pl.Series(people.names, dtype=pl.String)})
-    if not users["user"].is_duplicated().any():
-        return users
-    return users.with_columns(pl.int_range(pl.len()).over("user").alias("case"))
 
 
 def _write(out: Path, users: pl.DataFrame, embedder: Embedder, histories: Csr, most: int) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from userrep.stages.pictures import PALE, begin, tell
+from userrep.stages.pictures import PALE, begin, literal, tell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 # P. Tol's "muted" colours, which the colour-blind can tell apart, and a dark grey
 COLOURS = ("#cc6677", "#332288", "#ddcc77", "#117733", "#88ccee", "#882255", "#44aa99", "#999933", "#aa4499", "#555555")
 OTHER, UNKNOWN = "other", "unknown"
-LONGEST = 60  # characters
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,9 @@ def scatter(places: np.ndarray, coloured: Sequence[Group], title: str, axis_name
     size = float(np.clip(16_000 / len(places), 5, 40))  # square points
     for group in coloured:
         x, y = places[group.members].T
-        label = f" {_literal(group.name)} ({len(x):,})"  # a name that began with _ would be in no legend
+        label = f" {literal(group.name)} ({len(x):,})"  # a name that began with _ would be in no legend
         axes.scatter(x, y, s=size, color=group.colour, label=label, alpha=0.75, linewidths=0, zorder=group.height)
-    tell(axes, _literal(title), *axis_names)
+    tell(axes, literal(title), *axis_names)
     for handle in axes.get_legend().legend_handles:
         handle.set(sizes=[40], alpha=1.0)
     return figure
-
-
-def _literal(text: str) -> str:
-    """Return text that is shown as it is, cut where it is long: dollars would begin a formula."""
-    return (text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…").replace("$", r"\$")

@@ -101,6 +101,14 @@ def new_people(path: Path, inputs: Sequences, targets: Sequences) -> People:
     return People(names[filled].tolist(), kept[0], kept[1], [], names[~filled].tolist(), unknown)
 
 
+def rows_of(names: Sequence[str]) -> pl.DataFrame:
+    """Return a row a name: the user and, where some user has several, which of the user's cases it is."""
+    users = pl.DataFrame({"user": pl.Series(names, dtype=pl.String)})
+    if not users["user"].is_duplicated().any():
+        return users
+    return users.with_columns(pl.int_range(pl.len()).over("user").alias("case"))
+
+
 def tell_left_out(people: People) -> None:
     """Warn of users and events that could not be read."""
     for names, what in ((people.unknown_users, "not in the data"), (people.without_items, "no known item")):
