@@ -196,6 +196,7 @@ def test_the_json_answers_have_the_documented_keys(
         [*imported, "--items", "rows.csv"], ["methods"],
         ["runs"], ["show", "runs/head"], ["recommend", "runs/base", "--users", "people.csv", "--out", "lists.csv"],
         ["embed", "runs/base", "--out", "users.parquet"], ["probe", "runs/base", "--label", "age"],
+        ["transfer", "--method", "uaf", "--from", "runs/base", "--run", "runs/uaf"], ["routes", "runs/uaf"],
     ):  # fmt: skip
         capsys.readouterr()
         succeed([*smoke(words), "--json"], "docs/formats.md")

@@ -209,6 +209,35 @@ def map_(
     return Ask(extra=extra | {"projection": projection.value, "split": split.value})
 
 
+class Role(StrEnum):
+    """The cases whose routes are read."""
+
+    test = "test"
+    valid = "valid"
+    train = "train"
+
+
+class Order(StrEnum):
+    """What a picture of routes is sorted by."""
+
+    history = "history"
+    earlier_targets = "earlier_targets"
+    usage = "usage"
+
+
+@_verb("routes", "data_dir", "device", "json")
+def routes(
+    source: Run,
+    split: Annotated[Role, typer.Option(help="Which cases to read.")] = Role.test,
+    sort: Annotated[Order, typer.Option(help="What to sort users by in routes.png.")] = Order.history,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the routes and pictures of them there.")
+    ] = None,
+) -> Ask:
+    """Show which users of a run of UAF pass which blocks by the tuned side."""
+    return Ask(extra={"source": source, "split": split.value, "sort": sort.value, "out": out})
+
+
 @_verb("methods", "config_dir", "json")
 def methods() -> Ask:
     """Show which method can be joined to which encoder, and why the others cannot."""
