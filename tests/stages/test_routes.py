@@ -209,6 +209,24 @@ def test_several_cases_of_a_user_are_told_apart_with_their_earlier_targets(userr
         assert piece["usage"] == pytest.approx(table["usage"].filter(inside).mean())
 
 
+def test_evaluate_slices_a_run_whose_users_choose_by_their_tuned_blocks(
+    ask: Any, userrep: Any, made: Path, targets: Path, prepared: Prepared
+) -> None:
+    for source in ("uaf", "soft"):
+        answer = ask("evaluate", str(made / source), "--split", "valid")
+        tuned = np.rint(read(made / source, prepared, "valid")[0].sum(axis=1)).astype(int)
+        found = [piece for piece in answer["slices"] if piece["by"] == "tuned_blocks"]
+        assert [(piece["low"], piece["high"]) for piece in found] == [(count, count) for count in np.unique(tuned)]
+        assert [piece["cases"] for piece in found] == [int((tuned == count).sum()) for count in np.unique(tuned)]
+        right = sum(piece["cases"] * piece["metrics"]["accuracy"] for piece in found)
+        assert right / len(tuned) == pytest.approx(answer["metrics"]["accuracy"])
+    plain = ask("evaluate", str(made / "base"), "--split", "valid")
+    assert {piece["by"] for piece in plain["slices"]} == {"history", "popularity"}
+    told = userrep("evaluate", str(targets / "uaf"), "--data-dir", str(targets / "data"), "--json")
+    kinds = {piece["by"] for piece in told.answer["slices"]}
+    assert kinds == {"history", "popularity", "earlier_targets", "tuned_blocks"}
+
+
 @pytest.mark.parametrize(
     ("source", "words", "code", "part", "hint"),
     [
@@ -236,6 +254,7 @@ def test_several_tasks_learned_together_are_refused(succeed: Callable[..., None]
     succeed("transfer", "--method", "uaf", "--from", "cut", *parts, *cut, SHORT[1], "--run", "both")
     error = ask("routes", "both", code=2)
     assert "several tasks are learned together" in error["message"]
+    assert "tuned_blocks" not in str(ask("evaluate", "both", "--split", "valid")["slices"])
 
 
 def test_an_unfinished_run_is_refused(made: Path, workplace: Path, ask: Any) -> None:

@@ -62,13 +62,15 @@ def evaluate_run(source: Run, split: str, request: Request) -> dict[str, Any]:
 
 def _measure(source: Run, split: str, request: Request) -> dict[str, Any]:
     from userrep.stages.restore import restore
+    from userrep.stages.route_reading import tuned_slices
     from userrep.stages.training import choose_device
 
     data = open_prepared(request.data_dir, source.config["dataset"])
     encoder, objective = restore(source, data, choose_device(request.device))
     protocol = build(source.config["protocol"], at="protocol")
     result = objective.evaluate(encoder, data, protocol, split)
-    report = make_report(result, objective, data, protocol, split, source.weights_hash)
+    more = tuned_slices(result, encoder, objective, data, protocol, split)
+    report = make_report(result, objective, data, protocol, split, source.weights_hash, more)
     save_report(source, report, result, data)
     return report
 

@@ -1,5 +1,6 @@
 """The report of a result: metrics, intervals and slices, kept in the run and shown."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from userrep import console
 from userrep.evaluation.intervals import bootstrap
 from userrep.evaluation.per_user import write_per_user
 from userrep.evaluation.results import OVERALL, Result
-from userrep.evaluation.slices import slices
+from userrep.evaluation.slices import Slice, slices
 from userrep.files import read_json, write_json
 from userrep.objectives.objective import Objective
 from userrep.run import Run
@@ -25,9 +26,15 @@ Report = dict[str, Any]
 
 
 def make_report(
-    result: Result, task: Objective, data: Prepared, protocol: Protocol, split: str, weights_hash: str | None
+    result: Result,
+    task: Objective,
+    data: Prepared,
+    protocol: Protocol,
+    split: str,
+    weights_hash: str | None,
+    more: Sequence[Slice] = (),
 ) -> Report:
-    """Measure a result of the cases that `task` asks for in `split`, all of them and in slices."""
+    """Measure a result of the cases that `task` asks for in `split`: all, in its own slices, and in `more`."""
     values, starts = task.slice_values(data, protocol, task.cases(data, protocol, split)), task.leader.slice_starts
     own = [piece for by, each in values.items() for piece in slices(result, by, each, starts=starts.get(by))]
     return {
@@ -35,7 +42,7 @@ def make_report(
         "users": len(np.unique(result.users)),
         "metrics": result.metrics(),
         "intervals": bootstrap(result),
-        "slices": [piece.record() for piece in own],
+        "slices": [piece.record() for piece in (*own, *more)],
         "weights_hash": weights_hash,
     }
 
