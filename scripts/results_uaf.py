@@ -6,8 +6,9 @@ kitchen-food-both  the same, with what the user had in food in the history
 food-kitchen     the other way round
 ml               the later half of MovieLens 100K's users, from a base of MovieLens 1M: the target is the older
 
-Each tuned side has four trials on fold 0, two rates and two rates of its policy, with hard decisions by the
-convolution; the best by validation is frozen for all strategies, policies and folds. Controls keep what
+Copies and patches have four trials each on fold 0, two rates and two rates of the policy, with hard decisions by the
+convolution; the best by validation is frozen for all strategies, policies and folds, that of patches for low-rank
+changes too. Controls keep what
 results_cross_domain chose for them, which is a rate of 0.001 for all on cold_k. Random decisions tune as many blocks as
 the hard ones did on the fold's validation users. Test users are read once, after all choices are made.
 
@@ -26,6 +27,7 @@ from cells import Cell
 
 RANK = "method.table_rank=8"  # what all frozen arms of results_cross_domain chose
 TUNES = ("copy", "patch", "lora")
+SETTLED = {"lora": "patch"}  # whose trials stand for others
 RATES, POLICY_RATES = (0.0003, 0.001), (0.1, 1.0)
 STRATEGIES = {"hard": (), "soft": (), "rl": ("method.warm_epochs=5",)}
 POLICIES = ("mean", "gru", "global")
@@ -98,6 +100,7 @@ def of_fold(name: str, arms: list[str], fold: int, options: Namespace) -> list[C
 
 def trials(tune: str, options: Namespace) -> list[Cell]:
     """Return the runs among which the settings of a tuned side are chosen."""
+    tune = SETTLED.get(tune, tune)
     pairs = [(rate, share) for rate in RATES for share in POLICY_RATES]
     return [
         _cell(
