@@ -6,9 +6,9 @@ kitchen-food-both  the same, with what the user had in food in the history
 food-kitchen     the other way round
 ml               the later half of MovieLens 100K's users, from a base of MovieLens 1M: the target is the older
 
-Copies and patches have four trials each on fold 0, two rates and two rates of the policy, with hard decisions by the
-convolution; the best by validation is frozen for all strategies, policies and folds, that of patches for low-rank
-changes too. Controls keep what
+Copies and patches have two trials each on fold 0, the rates of the policy, with hard decisions by the convolution; the
+best by validation is frozen for all strategies, policies and folds, that of patches for low-rank changes too. Remedies
+for a policy that sends all users one way have a trial each; the best stands as an arm. Controls keep what
 results_cross_domain chose for them, which is a rate of 0.001 for all on cold_k. Random decisions tune as many blocks as
 the hard ones did on the fold's validation users. Test users are read once, after all choices are made.
 
@@ -28,7 +28,12 @@ from cells import Cell
 RANK = "method.table_rank=8"  # what all frozen arms of results_cross_domain chose
 TUNES = ("copy", "patch", "lora")
 SETTLED = {"lora": "patch"}  # whose trials stand for others
-RATES, POLICY_RATES = (0.0003, 0.001), (0.1, 1.0)
+RATE, POLICY_RATES = "trainer.lr=0.001", (0.1, 1.0)
+REMEDIES: dict[str, tuple[str, ...]] = {
+    "budget": ("method.budget=0.5", "method.budget_weight=1.0"),
+    "warm": ("method.warm_epochs=4",),
+    "hot": ("method.temperature=10.0", "method.temperature_end=5.0"),
+}
 STRATEGIES = {"hard": (), "soft": (), "rl": ("method.warm_epochs=5",)}
 POLICIES = ("mean", "gru", "global")
 CONTROLS: dict[str, tuple[str, ...]] = {
@@ -42,9 +47,9 @@ CONTROLS: dict[str, tuple[str, ...]] = {
 BASELINES = ("popularity", "item_knn", "ridge")
 ADAPTIVE = (
     *(f"{strategy}-{tune}" for strategy in STRATEGIES for tune in TUNES), *(f"policy-{name}" for name in POLICIES),
-    "official", "random",
+    "official", "remedied", "random",
 )  # fmt: skip
-FEW = ("hard-copy", "soft-copy", "hard-patch", "random", "full", "head", "peterrec")
+FEW = ("hard-copy", "soft-copy", "hard-patch", "remedied", "random", "full", "head", "peterrec")
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Setting:
 
 
 SETTINGS = {
-    "kitchen-food": Setting("kitchen-food", ("task=cold_first",), 20, 30),
+    "kitchen-food": Setting("kitchen-food", ("task=cold_first",), 12, 30),
     "kitchen-food-k": Setting("kitchen-food", ("task=cold_k",), 4, 6, FEW, ("trainer.lr=0.001",)),
     "kitchen-food-both": Setting(
         "kitchen-food", ("task=cold_k", "task.history=both"), 4, 6, FEW, ("trainer.lr=0.001",)
@@ -81,6 +86,7 @@ def main() -> int:
         arms = [arm for arm in own.arms if arm in (options.arms or own.arms)]
         made.run([cross.base(own.direction, "nextitnet", options)], options)
         made.run([cell for tune in TUNES for cell in trials(tune, options)], options)
+        made.run(remedies(options), options)
         cells = [cell for fold in options.folds for cell in of_fold(name, arms, fold, options)]
         made.run([cell for cell in cells if "random" not in cell.path.name], options)
         if "random" in arms:
@@ -101,20 +107,26 @@ def of_fold(name: str, arms: list[str], fold: int, options: Namespace) -> list[C
 def trials(tune: str, options: Namespace) -> list[Cell]:
     """Return the runs among which the settings of a tuned side are chosen."""
     tune = SETTLED.get(tune, tune)
-    pairs = [(rate, share) for rate in RATES for share in POLICY_RATES]
-    return [
-        _cell(
-            f"trial-{tune}-{rate}-{share}", SETTLED_BY, 0,
-            (*adaptive("hard", tune), f"trainer.lr={rate}", f"method.policy_rate={share}"), options,
-        )
-        for rate, share in pairs
-    ]  # fmt: skip
+    tried = {share: (*adaptive("hard", tune), RATE, f"method.policy_rate={share}") for share in POLICY_RATES}
+    return [_cell(f"trial-{tune}-{share}", SETTLED_BY, 0, words, options) for share, words in tried.items()]
 
 
 def chosen(tune: str, options: Namespace) -> tuple[str, ...]:
     """Return the rates of the best trial by validation."""
     best = made.best(trials(tune, options), "ndcg@10", maximise=True)
     return tuple(word for word in best.command if word.startswith(("trainer.lr=", "method.policy_rate=")))
+
+
+def remedies(options: Namespace) -> list[Cell]:
+    """Return the runs among which the remedy is chosen."""
+    start = (*adaptive("hard", "copy"), *chosen("copy", options))
+    return [_cell(f"trial-{name}", SETTLED_BY, 0, (*start, *words), options) for name, words in REMEDIES.items()]
+
+
+def remedy(options: Namespace) -> tuple[str, ...]:
+    """Return what the best remedy by validation changes."""
+    best = made.best(remedies(options), "ndcg@10", maximise=True)
+    return next(words for name, words in REMEDIES.items() if f"trial-{name}" in best.path.name)
 
 
 def adaptive(strategy: str, tune: str, *own: str) -> tuple[str, ...]:
@@ -129,8 +141,10 @@ def transfer(arm: str, name: str, fold: int, options: Namespace) -> Cell:
     if arm in CONTROLS:
         return _cell(arm, name, fold, CONTROLS[arm], options)
     if arm == "official":  # the published code has one rate, and no change of the table but its training
-        rate = chosen("copy", options)[:1]
-        return _cell(arm, name, fold, ("--method", "uaf", "method.official=true", *rate), options)
+        return _cell(arm, name, fold, ("--method", "uaf", "method.official=true", RATE), options)
+    if arm == "remedied":
+        words = (*adaptive("hard", "copy"), *chosen("copy", options), *remedy(options))
+        return _cell(arm, name, fold, words, options)
     if kind == "policy":
         words = adaptive("hard", "copy", f"method.policy={part}")
         return _cell(arm, name, fold, (*words, *chosen("copy", options)), options)
