@@ -12,7 +12,7 @@ TOP = Path(__file__).parent.parent
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FREE = ("synthetic", "table")  # data sets that are not downloaded
-TWO_DOMAINS = ("amazon-food-kitchen", "amazon-food-kitchen-large")  # from kitchen to food
+TWO_DOMAINS = ("amazon-food-kitchen", "amazon-food-kitchen-large", "ml-1m-to-100k")
 REAL = tuple(sorted({path.stem for path in (TOP / "conf" / "dataset").glob("*.yaml")} - set(FREE)))
 
 # bash expands the block; every program it calls is written down instead of run, but for two that make files.

@@ -1,6 +1,5 @@
 """MovieLens: one content hash whatever the source, and the facts that are known of the real sets."""
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +7,11 @@ from typing import Any
 
 import films
 import pytest
+from shared_files import real_raw
 
 from userrep.build import build
 from userrep.config import compose
 from userrep.datasets.movielens import MovieLens
-from userrep.datasets.raw import raw_path
 from userrep.errors import DataError
 from userrep.sequences.card import make_card
 from userrep.sequences.prepare import prepare
@@ -112,15 +111,6 @@ def test_a_file_that_changed_since_its_download_is_refused(tmp_path: Path) -> No
         file.write("1::2::3::4\n")
     with pytest.raises(DataError, match="removed or changed"):
         MovieLens(name="ml-1m").events(raw)
-
-
-def real_raw(name: str) -> Path:
-    """Find a downloaded data set, or skip."""
-    default = Path(__file__).parents[2] / "data"
-    folder = raw_path(Path(os.environ.get("USERREP_TEST_DATA", default)), name)
-    if not (folder / "source.json").exists():
-        pytest.skip(f"{folder} is not there: userrep download {name}, or set USERREP_TEST_DATA")
-    return folder
 
 
 @pytest.mark.real_data

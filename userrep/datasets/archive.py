@@ -11,7 +11,7 @@ from userrep.datasets.packed import DAMAGED, BadArchive, Entry, opened
 from userrep.errors import DataError
 from userrep.files import replacing
 
-__all__ = ["BadArchive", "extract", "holds"]
+__all__ = ["BadArchive", "extract", "holds", "lacking"]
 
 CHUNK = 1 << 20  # bytes
 
@@ -48,10 +48,19 @@ def extract(
 def holds(archive: Path | Sequence[Path], members: Sequence[str]) -> bool:
     """Say whether `archive` can be read and has all of `members`."""
     try:
-        with opened([archive] if isinstance(archive, Path) else archive) as entries:
-            return not _wanted(entries, members)[1]
+        return not lacking([archive] if isinstance(archive, Path) else archive, members)
     except DataError:
         return False
+
+
+def lacking(paths: Sequence[Path], members: Sequence[str]) -> list[str]:
+    """List those of `members` that `paths` do not hold.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    with opened(paths) as entries:
+        return _wanted(entries, members)[1]
 
 
 def _wanted(entries: Sequence[Entry], members: Iterable[str]) -> tuple[dict[str, Entry], list[str]]:

@@ -47,7 +47,7 @@ class Atomic(Dataset):
     """Any data set in atomic files: NAME.inter, with labels NAME.user, with titles NAME.item.
 
     The fields are named as in the headers; time_field, rating_field and text_field may be None where there is
-    none. user_prefix is taken off raw user ids.
+    none. user_prefix is taken off raw user ids. stem is NAME, needed where a folder holds several such data sets.
     """
 
     user_field: str = "user_id"
@@ -56,9 +56,10 @@ class Atomic(Dataset):
     rating_field: str | None = "rating"
     text_field: str | None = None
     user_prefix: str = ""
+    stem: str = ""
 
     def events(self, raw_dir: Path) -> Events:
-        path = only_file(raw_dir, ".inter")
+        path = only_file(raw_dir, f"{self.stem}.inter")
         frame = read_atomic(path)
         fields = {
             "user": self.user_field,
@@ -81,7 +82,7 @@ class Atomic(Dataset):
     def _users(self, raw_dir: Path) -> pl.DataFrame:
         if not self.labels:
             return pl.DataFrame(schema={"user": pl.String})
-        path = only_file(raw_dir, ".user")
+        path = only_file(raw_dir, f"{self.stem}.user")
         frame = read_atomic(path)
         labels = {label: field_of(frame, label, path).replace("", None) for label in self.labels}
         user = field_of(frame, self.user_field, path).str.strip_prefix(self.user_prefix)
@@ -90,6 +91,6 @@ class Atomic(Dataset):
     def _texts(self, raw_dir: Path) -> pl.DataFrame:
         if self.text_field is None:
             return pl.DataFrame(schema={"item": pl.String, "text": pl.String})
-        path = only_file(raw_dir, ".item")
+        path = only_file(raw_dir, f"{self.stem}.item")
         frame = read_atomic(path)
         return frame.select(item=field_of(frame, self.item_field, path), text=field_of(frame, self.text_field, path))

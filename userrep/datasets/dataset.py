@@ -50,7 +50,8 @@ class Dataset(Component):
     ties orders events of one user and one second: as in the raw file, or at random by ties_seed.
     repeats says whether a user may meet an item again: "merge" keeps the first meeting only, "keep" merges no more
     than events equal in user, item and time. min_user_events and min_item_events drop users and items with fewer
-    events, again and again until none is left to drop. split_seed draws the splits of users.
+    events, again and again until none is left to drop. split_seed draws the splits of users. notes are what one must
+    know of the data to read its numbers; the card has them.
     """
 
     name: str
@@ -67,7 +68,9 @@ class Dataset(Component):
     split_seed: int = 0
     min_user_events: int = 1
     min_item_events: int = 1
+    notes: list[str] = field(default_factory=list)
     left_out: int = field(default=0, init=False)  # broken rows that `events` counted and left out
+    counted: list[str] = field(default_factory=list, init=False)  # what else `events` counted, in words for the card
 
     def raw_files(self, raw_dir: Path) -> list[Path]:
         """List the files that `events` reads, so that a change to one of them is noticed."""

@@ -18,6 +18,7 @@ AGE_BINS = (1, 18, 25, 35, 45, 50, 56)  # the least age of each bin of ml-1m, wh
 class Official:
     """The three files of an official archive, and what parts their fields."""
 
+    name: str
     events: str
     separator: str
     users: str
@@ -27,8 +28,10 @@ class Official:
 
 
 OFFICIAL = (
-    Official("u.data", "\t", "u.user", ("user", "age", "gender", "occupation", "zip"), "u.item", "|"),
-    Official("ratings.dat", "::", "users.dat", ("user", "gender", "age", "occupation", "zip"), "movies.dat", "::"),
+    Official("ml-100k", "u.data", "\t", "u.user", ("user", "age", "gender", "occupation", "zip"), "u.item", "|"),
+    Official(
+        "ml-1m", "ratings.dat", "::", "users.dat", ("user", "gender", "age", "occupation", "zip"), "movies.dat", "::"
+    ),
 )
 
 
@@ -38,7 +41,7 @@ class MovieLens(Atomic):
 
     Labels: gender as given, age as the bin of ml-1m it falls into, occupation as given (a code in ml-1m, a
     word in ml-100k). Two numbers of one title are one film: with `repeats=merge` only the first meeting is
-    kept.
+    kept. stem is the name of the release, needed where a folder holds several.
     """
 
     def events(self, raw_dir: Path) -> Events:
@@ -52,10 +55,11 @@ class MovieLens(Atomic):
         return Events(frame.lazy(), _binned(found.users, raw_dir), texts)
 
     def _official(self, raw_dir: Path) -> Events:
-        files = next((known for known in OFFICIAL if (raw_dir / known.events).exists()), None)
+        wanted = [known for known in OFFICIAL if self.stem in ("", known.name)]
+        files = next((known for known in wanted if (raw_dir / known.events).exists()), None)
         if files is None:
-            names = " nor ".join(known.events for known in OFFICIAL)
-            raise DataError(f"{raw_dir} has neither {names}", fetch_again(raw_dir))
+            names = " and no ".join(known.events for known in wanted) or f"files of a release {self.stem!r}"
+            raise DataError(f"{raw_dir} has no {names}", fetch_again(raw_dir))
         path = raw_dir / files.events
         events = read_fields(path, files.separator, ("user", "film", "rating", "time"))
         titles = _titles(raw_dir / files.items, files.table_separator)

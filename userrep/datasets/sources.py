@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from userrep import console
 from userrep.build import Component
-from userrep.datasets.archive import holds
+from userrep.datasets.archive import holds, lacking
 from userrep.datasets.fetch import Unavailable, fetch
 from userrep.datasets.packed import opened
 from userrep.errors import ConfigError, DataError
@@ -53,8 +53,8 @@ class Source(Component):
         """Say in one phrase where the archive comes from."""
 
     @abstractmethod
-    def fetched(self, folder: Path) -> AbstractContextManager[Path]:
-        """Yield the verified archive; what must outlive an interruption is kept in `folder`.
+    def fetched(self, folder: Path) -> AbstractContextManager[Path | Sequence[Path]]:
+        """Yield the verified archive, or several; what must outlive an interruption is kept in `folder`.
 
         Raises:
             Unavailable: this source cannot give it; the next one may.
@@ -71,6 +71,10 @@ class Source(Component):
         if self.sha256:
             return sha256_of(archive) == self.sha256
         return bool(self.md5) and _md5_of(archive) == self.md5
+
+    def is_given(self, paths: Sequence[Path]) -> bool:
+        """Say whether `paths` are the archive with the published checksum, and nothing else."""
+        return len(paths) == 1 and paths[0].is_file() and self.is_of(paths[0])
 
     def verify(self, archive: Path) -> None:
         """Raise Unavailable, and remove `archive`, where it has another checksum than the published one."""
@@ -215,7 +219,7 @@ def recognise(archive: Path | Sequence[Path], sources: Sequence[Source]) -> tupl
     alone = paths[0] if len(paths) == 1 and not paths[0].is_dir() else None
     if alone:
         sha256_of(alone)  # a missing file is said so
-    same = [source for source in packed if alone and source.is_of(alone)]
+    same = [source for source in packed if source.is_given(paths)]
     alike = [] if same else [source for source in packed if holds(paths, source.members)]
     if not same + alike:
         raise _unknown(paths, packed)
@@ -229,7 +233,12 @@ def _unknown(paths: Sequence[Path], sources: Sequence[Source]) -> DataError:
     cause, hint = f"{named} holds none of the files that are needed", f"give the archive of {wanted}"
     try:
         with opened(paths):
-            return DataError(f"{cause}, such as {sources[0].members[0]}" if sources else cause, hint)
+            pass
+        for source in sources:
+            missing = lacking(paths, source.members)
+            if len(missing) < len(source.members):
+                return DataError(f"{named} lacks {', '.join(missing)}", f"give all of {source.label}")
+        return DataError(f"{cause}, such as {sources[0].members[0]}" if sources else cause, hint)
     except DataError as error:
         return DataError(f"{cause}, or is damaged: {error.message}", f"{error.hint}; {hint}")
 

@@ -29,6 +29,7 @@ def make_card(prepared: Prepared) -> dict[str, Any]:
         "labels": {label["name"]: _label_counts(prepared, label["name"]) for label in meta["labels"]},
         "splits": meta["splits"],
         "overlaps": overlaps(prepared),
+        "notes": meta.get("notes", []),
     }
 
 
@@ -96,6 +97,7 @@ def rows_of(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append((name, ", ".join(f"{value} {count:,}" for value, count in counts.items() if count)))
     for split in card["splits"]:
         rows.append((f"split {split['name']}", f"{split['kind']}, {split['folds']} fold(s), {split['hash'][:12]}"))
+    rows += [("note", text) for text in card.get("notes", ())]
     return [*rows, ("source", card["source"]), ("content hash", card["hash"])]
 
 

@@ -83,6 +83,7 @@ def _meta(
         "users": len(built.users),
         "ties": dataset.ties if dataset.ties == "file" else f"random, seed {dataset.ties_seed}",
         "broken": dataset.left_out,
+        "notes": [*dataset.counted, *dataset.notes],
         "duplicates": built.dropped.duplicates,
         "dropped": {
             "users": built.dropped.users,

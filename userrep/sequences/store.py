@@ -21,13 +21,19 @@ __all__ = ["FORMAT", "Prepared", "Sequences", "Split", "open_prepared", "prepare
 
 FORMAT = 1  # raised whenever the files change their meaning
 OPTIONAL = ("times", "ratings", "order")  # arrays that a domain may lack
-DESCRIPTIVE = {"title", "licence", "citation", "accept", "sources"}  # keys of a data set that change no event
+DESCRIPTIVE = {"title", "licence", "citation", "accept", "sources", "notes"}  # keys of a data set that change no event
 
 
 def prepared_path(data_dir: Path, dataset_node: Mapping[str, Any]) -> Path:
     """Return where the data set of this config node is prepared; its descriptive keys do not matter."""
-    decisive = {key: value for key, value in dataset_node.items() if key not in DESCRIPTIVE}
-    return Path(data_dir) / "prepared" / f"{dataset_node['name']}-{digest(decisive)[:8]}"
+    return Path(data_dir) / "prepared" / f"{dataset_node['name']}-{digest(_decisive(dataset_node))[:8]}"
+
+
+def _decisive(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a data set's node without its descriptive keys, and without those of data sets in it."""
+    kept = {key: value for key, value in node.items() if key not in DESCRIPTIVE}
+    inner = {key for key, value in kept.items() if isinstance(value, Mapping) and "_target_" in value}
+    return {key: _decisive(value) if key in inner else value for key, value in kept.items()}
 
 
 def open_prepared(data_dir: Path, dataset_node: Mapping[str, Any]) -> "Prepared":
