@@ -32,6 +32,7 @@ class Direction:
     base_users: str = "source_only"
     settled_by: str | None = None
     task: tuple[str, ...] = ()
+    pretrain: tuple[str, ...] | None = None  # where it is not as usual
 
     @property
     def a_base_each_fold(self) -> bool:
@@ -46,6 +47,15 @@ DIRECTIONS = {
         "kitchen", "amazon-food-kitchen", "train", settled_by="kitchen-food", task=("task.cut=time",)
     ),
 }
+RELEASES = {  # of MovieLens, only for results_uaf
+    "ml": Direction(
+        "ml-1m", "ml-1m-to-100k", pretrain=(
+            "objective=next_item_sampled", "trainer.epochs=5", "trainer.lr=0.003", "trainer.batch_size=32",
+            "trainer.length=100", "trainer.patience=0", "trainer.validate_users=1000",
+        ),
+    ),
+}  # fmt: skip
+EVERY = DIRECTIONS | RELEASES
 TASKS: dict[str, tuple[str, ...]] = {
     "cold_first": ("task=cold_first",),
     "cold_k": ("task=cold_k",),
@@ -107,10 +117,10 @@ def main() -> int:
 
 def base(direction: str, model: str, options: argparse.Namespace, fold: int = 0) -> Cell:
     """Return the pre-training that serves a fold, or all of them where it learns from users of the source alone."""
-    own = DIRECTIONS[direction]
+    own = EVERY[direction]
     name = f"base-f{fold}" if own.a_base_each_fold else "base"
     said = _conditions(direction, fold if own.a_base_each_fold else 0)
-    command = ("pretrain", f"model={model}", *said, *PRETRAIN, *SHAPES[model])
+    command = ("pretrain", f"model={model}", *said, *(own.pretrain or (*PRETRAIN, *SHAPES[model])))
     return Cell(options.runs / direction / model / name, command)
 
 
@@ -176,11 +186,11 @@ def baseline_command(
 
 
 def _asked(direction: str, task: str) -> tuple[str, ...]:
-    return *TASKS[task], *DIRECTIONS[direction].task
+    return *TASKS[task], *EVERY[direction].task
 
 
 def _conditions(direction: str, fold: int) -> tuple[str, ...]:
-    own = DIRECTIONS[direction]
+    own = EVERY[direction]
     shared = ("protocol=cross_domain", f"protocol.source={own.source}", f"protocol.fold={fold}")
     return f"dataset={own.dataset}", *shared, f"protocol.pretrain_users={own.base_users}"
 

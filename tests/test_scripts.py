@@ -16,7 +16,7 @@ from userrep.build import build
 from userrep.config import compose
 
 TOP = Path(__file__).parent.parent
-TABLES = ("profiles", "cross_domain", "curves", "conure", "clue")
+TABLES = ("profiles", "cross_domain", "curves", "conure", "clue", "uaf")
 FLAGS = {"--method": "method", "--task": "task"}
 
 
@@ -81,6 +81,42 @@ def test_a_base_for_each_fold_learns_from_its_training_users(options: Namespace)
     arm = cross.transfer("full", by_day, "cold_first", "nextitnet", 3, ("trainer.lr=0.1",), options)
     assert str(cell.path) in arm.command
     assert typed(arm.command)["task"]["cut"] == "time"
+
+
+def finished(cell: Any, value: float) -> None:
+    """Leave what a run of so good a validation leaves, as far as scripts read it."""
+    cell.path.mkdir(parents=True)
+    record = {"status": "finished", "metrics": {"ndcg@10": value}}
+    (cell.path / "run.json").write_text(json.dumps(record))
+    lines = [{"best": best, "route:usage": usage} for best, usage in ((True, 0.9), (True, 0.375), (False, 0.1))]
+    (cell.path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_every_command_of_the_routed_users_is_one_and_says_what_validation_chose(options: Namespace) -> None:
+    routed = import_module("results_uaf")
+    for tune, better in (("copy", 1), ("patch", 0)):
+        for place, cell in enumerate(routed.trials(tune, options)):
+            finished(cell, 0.1 + 0.1 * (place == better))
+    for place, cell in enumerate(routed.remedies(options)):
+        finished(cell, 0.1 * place)
+    for name in ("kitchen-food", "ml"):
+        setting = routed.SETTINGS[name]
+        cells = {arm: routed.transfer(arm, name, 3, options) for arm in setting.arms if arm != "random"}
+        finished(cells["hard-copy"], 0.1)
+        cells["random"] = routed.random(name, 3, options)
+        assert len({cell.path for cell in cells.values()}) == len(setting.arms)
+        some = {arm: typed(cells[arm].command) for arm in ("full", "random", "remedied")}  # a composition takes long
+        methods = {arm: build(found["method"]) for arm, found in some.items()}
+        assert methods["random"].usage == 0.375
+        assert (methods["random"].policy_rate, methods["remedied"].temperature_end) == (1.0, 5.0)
+        simple = typed(routed.baseline("ridge", name, 3, options).command)
+        assert {json.dumps(found["protocol"]) for found in (*some.values(), simple)} == {
+            json.dumps(some["full"]["protocol"])
+        }
+        assert some["full"]["protocol"]["fold"] == 3
+        assert build(simple["task"]).task_name == build(some["full"]["task"]).task_name
+    soft = typed(routed.transfer("soft-patch", "kitchen-food", 0, options).command)["method"]
+    assert (soft["strategy"], soft["tune"], soft["policy_rate"]) == ("soft", "patch", 0.1)
 
 
 @pytest.mark.parametrize("task", ["gender", "age", "cold_first"])
