@@ -28,3 +28,13 @@ def test_the_published_settings_are_those_of_the_run_scripts(name: str, verb: st
 def test_the_reward_of_the_published_code_starts_after_five_epochs() -> None:
     config = compose("transfer", ["experiment=uaf_official_code", "method.strategy=rl"])
     assert build(config["method"]).warm_epochs == 5
+
+
+def test_the_small_preset_goes_from_one_release_to_the_other_on_two_cores() -> None:
+    stages = {verb: compose(verb, ["experiment=uaf_small"]) for verb in ("pretrain", "transfer")}
+    assert {config["protocol"]["source"] for config in stages.values()} == {"ml-1m"}
+    assert stages["pretrain"]["protocol"] == stages["transfer"]["protocol"]
+    assert stages["pretrain"]["dataset"]["name"] == "ml-1m-to-100k"
+    assert [build(config["trainer"]).epochs for config in stages.values()] == [5, 20]
+    method = build(stages["transfer"]["method"])
+    assert (method.tune, method.table_rank) == ("patch", 8)
