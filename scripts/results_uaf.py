@@ -13,6 +13,8 @@ for a policy that sends all users one way have a trial each; the best stands as 
 results_cross_domain chose for them, which is a rate of 0.001 for all on cold_k. Random decisions tune as many blocks as
 the hard ones did on the fold's validation users. Test users are read once, after all choices are made.
 
+Arms whose policy waits (rewards, and one remedy) train five or four epochs more than the other adaptive ones.
+
 Each cell is one `userrep` command, so the script goes on where it stopped.
 """
 
@@ -83,6 +85,8 @@ SETTLED_BY = "kitchen-food"
 def main() -> int:
     """Run what is missing, in the order of the settings; return 0 when all cells are there."""
     options = _options()
+    if "random" in options.arms and "hard-copy" not in options.arms:
+        sys.exit("random decisions tune as many blocks as the hard ones: add hard-copy to --arms")
     for name in options.settings:
         own = SETTINGS[name]
         arms = [arm for arm in own.arms if arm in (options.arms or own.arms)]
@@ -191,7 +195,8 @@ def _cell(arm: str, name: str, fold: int, words: tuple[str, ...], options: Names
 
 
 def _full(cells: list[Cell]) -> str:
-    return str(next(cell.path for cell in cells if cell.path.name.startswith("full-")))
+    full = [cell.path for cell in cells if cell.path.name.startswith("full-")]
+    return str((full or [cell.path for cell in cells])[0])
 
 
 def _options() -> Namespace:

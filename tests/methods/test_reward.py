@@ -90,7 +90,7 @@ def test_the_likelier_route_teaches_nothing() -> None:
     first = decided(loop, encoder, batch)
     likelier = (loop.gates.margin(first.logits) > 0).float()
     loss = critical_loss(
-        encoder, loop, Decision(first.logits, likelier), task, batch, Reward(negatives=9), draws()
+        encoder, loop, Decision(first.logits, likelier, first.keep), task, batch, Reward(negatives=9), draws()
     )
     loss.backward()
     assert float(loss.detach()) == 0

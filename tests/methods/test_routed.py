@@ -198,9 +198,15 @@ def test_an_encoder_without_blocks_is_refused() -> None:
         UAF().adapt(bare, "mean")
 
 
-def test_a_base_whose_users_choose_already_is_refused() -> None:
-    with pytest.raises(ConfigError, match="choose among its blocks already"):
-        UAF().accept(adapted(), "transfer", "runs/one")
+@pytest.mark.parametrize("method", tiny.names("method"))
+def test_a_base_whose_users_choose_is_for_methods_that_treat_all_sides_alike(method: str) -> None:
+    following, encoder = tiny.method(method), adapted(tune="lora")
+    if following.over_routes:
+        following.accept(encoder, "transfer", "runs/one")
+        following.adapt(encoder, "mean")
+        return
+    with pytest.raises(ConfigError, match="choose between sides of its blocks, and this method would change one"):
+        following.accept(encoder, "transfer", "runs/one")
 
 
 def test_at_the_papers_width_patches_are_under_a_tenth_of_copies_and_all_that_is_added_under_15_percent() -> None:

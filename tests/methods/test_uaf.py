@@ -1,5 +1,6 @@
 """UAF: phases, gradients, budget, the official code's options, and what is refused (spec B10, 4, 6, 8 and 12)."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from userrep.errors import ConfigError
+from userrep.methods.gates import Hard, Tempered
 from userrep.methods.route_watch import MARK, summary, watch_routes
 from userrep.methods.routed import Routed, routed
 from userrep.methods.surgery import train_only
@@ -109,8 +111,45 @@ def test_a_budget_draws_usage_to_itself(policy: str, budget: float) -> None:
         optimizer.zero_grad()
         phase.loss(encoder, objective, batch, torch.Generator().manual_seed(0)).backward()
         optimizer.step()
-    assert loop.last is not None
-    assert float(loop.gates.chances(loop.last.logits).mean()) == pytest.approx(budget, abs=0.06)
+    encoder.user(batch.items)
+    assert float(loop.usage(loop.taught()).detach()) == pytest.approx(budget, abs=0.06)
+
+
+def test_usage_counts_no_padding_where_every_step_has_a_route() -> None:
+    _, encoder, loop, _, batch = ready()
+    with torch.no_grad():
+        loop.policy.get_parameter("head.weight").normal_()
+    encoder.stem.eval()  # no dropout, which would differ
+    told = []
+    for extra in (0, 20):
+        encoder(torch.nn.functional.pad(batch.items, (extra, 0)))
+        told.append(float(loop.usage(loop.taught()).detach()))
+    assert told[0] == pytest.approx(told[1], abs=1e-5)
+    with pytest.raises(ConfigError, match="reads no user through the blocks"):
+        loop.taught()
+
+
+def test_official_rewards_begin_as_the_published_code_does() -> None:
+    method, encoder, loop, *_ = ready(official=True, strategy="rl")
+    warm, train = method.phases(encoder)
+    assert any(name.startswith("loop.policy.") for name in warm.trainable)
+    for phase, kind in ((warm, Hard), (train, Tempered)):
+        assert phase.begin is not None
+        phase.begin(encoder)
+        assert type(loop.gates) is kind
+        assert loop.gates.squash
+    torch.manual_seed(0)
+    even = torch.zeros(4000, 2)
+    assert 0.45 < float(loop.gates.baseline(even).mean()) < 0.55
+    assert not Hard(1.0, False, False).baseline(even).any()
+
+
+def test_routes_of_tasks_learned_together_are_not_watched() -> None:
+    method, encoder, *_ = ready()
+    together = tiny.objective("task", "joint_ml")
+    watch = method.phases(encoder)[-1].watch
+    assert watch is not None
+    assert watch(encoder, together, tiny.data(), PROTOCOL, EVERYBODY) == {}
 
 
 def test_official_restores_what_the_published_code_does() -> None:
@@ -193,7 +232,15 @@ def test_routes_are_summed_up_as_by_hand() -> None:
         ({"usage": 2.0}, r"method\.usage is 2\.0"),
         ({"policy_rate": 0.0}, "policy_rate=0"),
         ({"warm_epochs": -1}, "warm_epochs=-1"),
+        ({"temperature": math.inf}, r"method\.temperature is inf"),
+        ({"rank": 0}, "rank=0"),
+        ({"ratio": 0}, "ratio=0"),
+        ({"alpha": -1.0}, r"alpha=-1\.0"),
         ({"strategy": "rl", "policy": "random"}, "policy=random learns nothing"),
+        ({"strategy": "soft", "policy": "random"}, "policy=random learns nothing"),
+        ({"policy": "random", "budget": 0.5}, "policy=random learns nothing"),
+        ({"policy": "random", "squash": True}, "policy=random learns nothing"),
+        ({"official": True, "temperature": 2.0}, r"official=true has temperature=10\.0, and 2\.0 was given"),
     ],
 )
 def test_what_cannot_work_is_refused(wrong: dict[str, Any], said: str) -> None:

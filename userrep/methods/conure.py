@@ -88,6 +88,7 @@ class Conure(Method):
         self.task = 1
 
     def accept(self, encoder: Encoder, verb: str, base: str, before: Method | None = None) -> None:
+        super().accept(encoder, verb, base, before)
         done = tasks_of(encoder)
         if verb == "transfer" and done == 0:
             raise ConfigError(

@@ -11,6 +11,7 @@ class Full(Method):
     """Train everything from the pre-trained weights (FineAll)."""
 
     paper: ClassVar[str] = "Yuan et al., SIGIR 2020 (FineAll)"
+    over_routes: ClassVar[bool] = True
 
     def trainable(self, encoder: Encoder) -> tuple[str, ...]:
         return ("*",)
@@ -27,6 +28,7 @@ class Head(Method):
     """Train the head on frozen user vectors (FineCLS), computed once unless the readout or an option adds weights."""
 
     paper: ClassVar[str] = "Yuan et al., SIGIR 2020 (FineCLS)"
+    over_routes: ClassVar[bool] = True
 
 
 class Last(Method):

@@ -32,6 +32,10 @@ class Gates:
         """Return the chance of each block's tuned side, `(..., A)`."""
         return torch.sigmoid(self.margin(logits))
 
+    def baseline(self, logits: Tensor) -> Tensor:
+        """Return the route that a drawn one's reward is held against: the likelier side."""
+        return (self.margin(logits) > 0).to(torch.float32)
+
     def margin(self, logits: Tensor) -> Tensor:
         """Return by how much the tuned side is ahead, `(..., A)`; autocast would lose what noise is added to."""
         logits = at_least_single(logits)
@@ -90,6 +94,11 @@ class Tempered(Hard):
         relaxed = torch.sigmoid((margin + logistic(margin)) / self.temperature)
         drawn = torch.rand_like(relaxed) < relaxed
         return (drawn.to(relaxed.dtype) - relaxed).detach() + relaxed
+
+    def baseline(self, logits: Tensor) -> Tensor:
+        """Return a route that is drawn once, with the chances that the logits say."""
+        margin = self.margin(logits)
+        return (margin + logistic(margin) > 0).to(torch.float32)
 
 
 def at_least_single(logits: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from userrep.build import Component
+from userrep.errors import ConfigError
 from userrep.methods.patch import Patch, StemPatch
 from userrep.methods.surgery import add_low_rank_table, set_readout
 from userrep.models.encoder import Encoder
@@ -52,6 +53,7 @@ class Method(Component):
     stem_patch  width of a trainable bottleneck on the item vectors (0: none)
     `paper` is where the method comes from, `joint` where it attaches: selection, weight, sublayer, block or stem.
     `verbs` are the verbs that it serves. `pretrained` is False for a method that starts from random weights.
+    `over_routes` is True for one that does the same to all sides of a base whose users choose among them.
     """
 
     paper: ClassVar[str]
@@ -60,6 +62,7 @@ class Method(Component):
     pretrained: ClassVar[bool] = True
     certified: ClassVar[bool] = False  # its runs keep a certificate of what each task of their chain reads
     settled: ClassVar[tuple[tuple[str, ...], ...]] = ()  # settings that a chain goes on with: see `inherit.settled`
+    over_routes: ClassVar[bool] = False
     identity_at_start: bool = True  # states equal the base's before training; False needs a reason in the docs
 
     def __init__(self, table_rank: int = 0, stem_patch: int = 0) -> None:
@@ -67,6 +70,11 @@ class Method(Component):
 
     def accept(self, encoder: Encoder, verb: str, base: str, before: "Method | None" = None) -> None:
         """Raise ConfigError, with a way out, where run `base`, made by method `before`, is no start for `verb`."""
+        if encoder.loop.routes and not self.over_routes:
+            raise ConfigError(
+                f"the users of base {base} choose between sides of its blocks, and this method would change one alone",
+                "start from the base of that run, or take --method full or head",
+            )
 
     def adapt(self, encoder: Encoder, readout: str) -> Encoder:
         """Change the encoder in place and return it; base weights are in it already, a delta comes later."""

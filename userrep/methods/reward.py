@@ -56,20 +56,20 @@ def critical_loss(
     encoder: Encoder, loop: Routed, decision: Decision, objective: Objective, batch: Batch, reward: Reward,
     generator: torch.Generator,
 ) -> Tensor:  # fmt: skip
-    """Return the mean of `-(R(drawn) - R(likelier)) log P(drawn)`, whose gradient reaches the policy alone.
+    """Return the mean of `-(R(drawn) - R(baseline)) log P(drawn)`, whose gradient reaches the policy alone.
 
     Both routes are served as in evaluation, against the same negatives; `decision` is that of the training step.
     """
     assert isinstance(objective, Ranking)
     logits, drawn = decision.logits.squeeze(1), decision.route.detach().squeeze(1)  # (B, A, 2), (B, A)
     margin = loop.gates.margin(logits)
-    likelier = (margin.detach() > 0).to(drawn)
+    baseline = loop.gates.baseline(logits.detach()).to(drawn)
     with torch.no_grad(), serving(encoder, objective):
         table, bias = objective.output(encoder)
         candidates = _candidates(batch.targets, reward.negatives, len(table), generator)
         vectors, biases = table[candidates], 0.0 if bias is None else bias[candidates]
         rewards = []
-        for route in (drawn, likelier):
+        for route in (drawn, baseline):
             with loop.given(route):
                 states = objective.states_of(encoder, batch.items)
             scores = torch.einsum("bd,bnd->bn", states, vectors) + biases

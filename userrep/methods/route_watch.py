@@ -11,6 +11,7 @@ from userrep.evaluation.tiles import read_histories
 from userrep.methods.routed import read_routes
 from userrep.models.encoder import Encoder
 from userrep.objectives.objective import Objective
+from userrep.objectives.parts import Parts
 from userrep.sequences.batches import Cases
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
@@ -50,7 +51,12 @@ def summary(route: np.ndarray, chance: np.ndarray) -> dict[str, float]:
 def watch_routes(
     encoder: Encoder, objective: Objective, data: Prepared, protocol: Protocol, users: np.ndarray
 ) -> dict[str, float]:
-    """Sum up the routes of the validation cases of mask `users (U,)`, each name behind `MARK`."""
+    """Sum up the routes of the validation cases of mask `users (U,)`, each name behind `MARK`.
+
+    Nothing is said of several tasks learned together, each of which may read a user by another history.
+    """
+    if isinstance(objective.leader, Parts):
+        return {}
     cases = objective.select(objective.cases(data, protocol, "valid"), users)
     found = summary(*routes_of(encoder, objective, data, protocol, cases))
     return {f"{MARK}{name}": value for name, value in found.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,14 @@ from userrep.models.loop import Loop
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided last: `logits (B, 1|T, A, 2)` and the `route (B, 1|T, A)` made of them."""
+    """What was decided last: `logits (B, 1|T, A, 2)` and the `route (B, 1|T, A)` made of them.
+
+    `keep (B, T, 1)` is 0 where a step of its own is padding.
+    """
 
     logits: Tensor
     route: Tensor
+    keep: Tensor
 
 
 class Routed(Loop):
@@ -31,6 +36,8 @@ class Routed(Loop):
     false computes both sides and picks, the same to rounding.
     """
 
+    routes: ClassVar[bool] = True
+
     def __init__(self, count: int, tuned: Tuned, policy: Policy, gates: Gates) -> None:
         super().__init__()
         self.count, self.tuned, self.policy, self.gates = count, tuned, policy, gates
@@ -40,10 +47,10 @@ class Routed(Loop):
 
     def decide(self, items: Tensor, stem: Tensor, keep: Tensor, each: bool) -> Tensor:
         if self._given is not None:
-            return self._for_all(self._given, len(items)).to(stem.dtype)
+            return self._for_all(self._given, len(items)).to(stem)
         logits = self.policy(items, stem, keep, each)
         route = self.gates.shares(logits, self.training)
-        self.last = Decision(logits, route) if self.training else None
+        self.last = Decision(logits, route, keep) if self.training else None
         return route.to(stem.dtype)
 
     def forward(self, blocks: Iterable[nn.Module], states: Tensor, keep: Tensor, route: Tensor | None) -> Tensor:
@@ -66,10 +73,12 @@ class Routed(Loop):
         """Run both sides with the same dropout, so that the policy is taught by what the sides know, not by chance."""
         if not self.training:
             return block(states, keep), self.tuned.run(index, block, states, keep)
-        stream = torch.cuda if states.is_cuda else torch.random
-        before = stream.get_rng_state()
+        before = torch.cuda.get_rng_state(states.device) if states.is_cuda else torch.get_rng_state()
         frozen = block(states, keep)
-        stream.set_rng_state(before)
+        if states.is_cuda:
+            torch.cuda.set_rng_state(before, states.device)
+        else:
+            torch.set_rng_state(before)
         return frozen, self.tuned.run(index, block, states, keep)
 
     def _grouped(self, index: int, block: nn.Module, states: Tensor, keep: Tensor, taken: Tensor) -> Tensor:
@@ -83,6 +92,23 @@ class Routed(Loop):
         return passed.new_empty(states.shape).index_copy_(0, tuned, passed).index_copy_(
             0, frozen, block(states[frozen], keep[frozen])
         )  # fmt: skip
+
+    def taught(self) -> Decision:
+        """Return what was decided last in training, once: it holds the graph of its step.
+
+        Raises ConfigError where nobody was read through the blocks.
+        """
+        decision, self.last = self.last, None
+        if decision is None:
+            raise ConfigError("the loss of this task reads no user through the blocks", "choose another task")
+        return decision
+
+    def usage(self, decision: Decision) -> Tensor:
+        """Return the mean chance of a tuned side, a scalar; steps of padding do not count."""
+        chances = self.gates.chances(decision.logits).mean(-1, keepdim=True)  # (B, 1|T, 1)
+        if chances.shape[1] == 1:
+            return chances.mean()
+        return (chances * decision.keep).sum() / decision.keep.sum().clamp_min(1.0)
 
     @contextmanager
     def given(self, route: Tensor) -> Iterator[None]:

@@ -1,5 +1,8 @@
 """UAF: a policy decides for each user which blocks are fine-tuned (Chen et al., TKDE 2021)."""
 
+import inspect
+import math
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -83,18 +86,25 @@ class UAF(Method):
             if value not in known:
                 raise ConfigError(f"method.{name} is '{value}'", f"choose from {', '.join(known)}")
         for name, number in (("temperature", temperature), ("temperature_end", temperature_end)):
-            if not number > 0:
+            if not 0 < number < math.inf:
                 raise ConfigError(f"method.{name} is {number}", "give a number above 0; towards 0 the choice hardens")
+        if ratio < 1 or rank < 1 or not 0 < alpha < math.inf:
+            raise ConfigError(
+                f"method has ratio={ratio} rank={rank} alpha={alpha}", "give at least 1, and an alpha above 0"
+            )
         for name, share in (("budget", budget), ("usage", usage)):
             if share is not None and not 0 <= share <= 1:
                 raise ConfigError(f"method.{name} is {share}", "give a share of the blocks in [0, 1]")
-        if not policy_rate > 0 or not budget_weight >= 0 or (warm_epochs is not None and warm_epochs < 0):
+        if not 0 < policy_rate < math.inf or not budget_weight >= 0 or (warm_epochs is not None and warm_epochs < 0):
             raise ConfigError(
                 f"method has policy_rate={policy_rate} budget_weight={budget_weight} warm_epochs={warm_epochs}",
                 "give a rate above 0, and 0 or more of the others",
             )
-        if strategy == "rl" and policy == "random":
-            raise ConfigError("strategy=rl teaches a policy, and policy=random learns nothing", "choose another policy")
+        if policy == "random" and (strategy != "hard" or squash or samples or official or budget is not None):
+            raise ConfigError(
+                "policy=random learns nothing and is drawn at its usage, on one side or the other",
+                "leave strategy=hard, and budget, squash, samples and official out",
+            )
         self.strategy, self.policy, self.tune, self.embedding = strategy, policy, tune, embedding
         self.temperature, self.temperature_end = temperature, temperature_end
         self.policy_rate, self.budget, self.budget_weight, self.usage = policy_rate, budget, budget_weight, usage
@@ -103,23 +113,26 @@ class UAF(Method):
         self.squash, self.samples, self.train_stem = squash, samples, train_stem
         self.ratio, self.rank, self.alpha, self.official = ratio, rank, alpha, official
         if official:
-            vars(self).update(OFFICIAL)
+            self._restore_official()
 
-    def accept(self, encoder: Encoder, verb: str, base: str, before: Method | None = None) -> None:
-        if routed(encoder) is not None:
-            raise ConfigError(
-                f"the users of base {base} choose among its blocks already", "start from the base of that run"
-            )
+    def _restore_official(self) -> None:
+        """Take the published code's settings; ConfigError for one that was given and is another."""
+        defaults = {name: parameter.default for name, parameter in inspect.signature(UAF).parameters.items()}
+        for name, value in OFFICIAL.items():
+            if getattr(self, name) not in (defaults[name], value):
+                raise ConfigError(
+                    f"method.official=true has {name}={value}, and {getattr(self, name)} was given", f"leave {name} out"
+                )
+        vars(self).update(OFFICIAL)
 
     def insert(self, encoder: Encoder) -> None:
         count = len(encoder.blocks)
         if count == 0:
             raise ConfigError(f"{type(encoder).__name__} has no blocks to choose between", "choose a model with blocks")
         tuned = make_tuned(self.tune, encoder, self.ratio, self.rank, self.alpha)
-        own = encoder.item_vectors() if self.embedding == "own" else None
+        own = encoder.item_vectors() * encoder.stem.scale if self.embedding == "own" else None
         policy = make_policy(self.policy, encoder.width, count, self.usage, own)
-        kind = Tempered if self.official and self.strategy == "rl" else STRATEGIES[self.strategy]
-        encoder.loop = Routed(count, tuned, policy, kind(self.temperature, self.squash, self.samples))
+        encoder.loop = Routed(count, tuned, policy, self._gates(self._kind))
 
     def phases(self, encoder: Encoder) -> list[Phase]:
         policy = tuple(names_of(encoder, [_loop(encoder).policy]))
@@ -131,7 +144,12 @@ class UAF(Method):
         )  # fmt: skip
         if self.warm_epochs == 0:
             return [train]
-        return [Phase("warm", tuned, epochs=self.warm_epochs, watch=watch_routes), train]
+        if self._kind is not Tempered:
+            return [Phase("warm", tuned, epochs=self.warm_epochs, watch=watch_routes), train]
+        warm = Phase(
+            "warm", (*tuned, *policy), begin=self._draw_once, epochs=self.warm_epochs, slower=slower, watch=watch_routes
+        )
+        return [warm, replace(train, begin=self._draw_twice)]
 
     def check(self, encoder: Encoder, phases: list[Phase], objective: Objective) -> None:
         if self.strategy == "rl":
@@ -141,6 +159,20 @@ class UAF(Method):
         stem = names_of(encoder, [encoder.stem]) if self.train_stem else ()
         return (*names_of(encoder, _loop(encoder).tuned.trained()), *stem)
 
+    @property
+    def _kind(self) -> type[Gates]:
+        return Tempered if self.official and self.strategy == "rl" else STRATEGIES[self.strategy]
+
+    def _gates(self, kind: type[Gates]) -> Gates:
+        return kind(self.temperature, self.squash, self.samples)
+
+    def _draw_once(self, encoder: Encoder) -> None:
+        """Draw as without a reward, as the published code does in its first epochs."""
+        _loop(encoder).gates = self._gates(Hard)
+
+    def _draw_twice(self, encoder: Encoder) -> None:
+        _loop(encoder).gates = self._gates(Tempered)
+
     def _cool(self, encoder: Encoder, done: float) -> None:
         """Set the temperature for the share of the phase that is done."""
         _loop(encoder).gates.temperature = self.temperature ** (1 - done) * self.temperature_end**done
@@ -149,12 +181,9 @@ class UAF(Method):
         """Return the task's loss with what the budget and the reward add."""
         loop = _loop(encoder)
         loss = objective.loss(encoder, batch, generator)
-        decision = loop.last
-        if decision is None:
-            raise ConfigError(f"{objective.task_name} reads no user through the blocks", "choose another task")
+        decision = loop.taught()
         if self.budget is not None:
-            usage = loop.gates.chances(decision.logits).mean()
-            loss = loss + self.budget_weight * (usage - self.budget).square()
+            loss = loss + self.budget_weight * (loop.usage(decision) - self.budget).square()
         if self.strategy == "rl":
             loss = loss + critical_loss(encoder, loop, decision, objective, batch, self.reward, generator)
         return loss

@@ -1,6 +1,7 @@
 """The loop over blocks: the joint of methods that choose, user by user, what passes a history on."""
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -10,8 +11,10 @@ class Loop(nn.Module):
 
     A loop that chooses is asked first for a route: what is taken of the second side of each of A blocks, `(B, 1, A)`.
     With `each`, one for every step, `(B, T, A)`, from what stands at the step or before it, so that no state learns of
-    later items through its route. None is the one way.
+    later items through its route. None is the one way; `routes` says whether there is another.
     """
+
+    routes: ClassVar[bool] = False
 
     def decide(self, items: Tensor, stem: Tensor, keep: Tensor, each: bool) -> Tensor | None:
         """Return the route of histories `items (B, T)` with stem states `(B, T, D)`; a token is not among them."""

@@ -54,7 +54,8 @@ def make_optimizer(
 def clip_gradients(optimizer: torch.optim.Optimizer, most: float) -> None:
     """Scale gradients down to the norm `most`, those of the groups apart by their own norm."""
     for apart in (False, True):
-        groups = [group["params"] for group in optimizer.param_groups if group["apart"] is apart]
+        own = (group for group in optimizer.param_groups if group.get("apart", False) is apart)  # absent when resumed
+        groups = [group["params"] for group in own]
         if groups:
             clip_grad_norm_(chain.from_iterable(groups), most)
 
