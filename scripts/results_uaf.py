@@ -11,7 +11,7 @@ Copies and patches have two trials each on fold 0, the rates of the policy, with
 best by validation is frozen for all strategies, policies and folds, that of patches for low-rank changes too. Remedies
 for a policy that sends all users one way have a trial each; the best stands as an arm. Controls keep what
 results_cross_domain chose for them, which is a rate of 0.001 for all on cold_k. Random decisions tune as many blocks as
-the hard ones did on the fold's validation users. Test users are read once, after all choices are made.
+the hard ones did on fold 0's validation users. Test users are read once, after all choices are made.
 
 Arms whose policy waits (rewards, and one remedy) train five or four epochs more than the other adaptive ones.
 
@@ -94,8 +94,9 @@ def main() -> int:
         made.run([cell for tune in TUNES for cell in trials(tune, options)], options)
         made.run(remedies(options), options)
         cells = [cell for fold in options.folds for cell in of_fold(name, arms, fold, options)]
-        made.run([cell for cell in cells if "random" not in cell.path.name], options)
+        made.run(cells, options)
         if "random" in arms:
+            made.run([transfer("hard-copy", name, 0, options)], options)
             cells += [random(name, fold, options) for fold in options.folds]
         made.run(cells, options)
         made.evaluate(cells, options)
@@ -158,8 +159,8 @@ def transfer(arm: str, name: str, fold: int, options: Namespace) -> Cell:
 
 
 def random(name: str, fold: int, options: Namespace) -> Cell:
-    """Return random decisions that tune as large a share of blocks as the hard ones of the fold."""
-    usage = used(transfer("hard-copy", name, fold, options))
+    """Return random decisions that tune as large a share of blocks as the hard ones, the same on all folds."""
+    usage = used(transfer("hard-copy", name, 0, options))
     words = adaptive("hard", "copy", "method.policy=random", f"method.usage={usage:.3f}")
     return _cell("random", name, fold, (*words, *chosen("copy", options)), options)
 
