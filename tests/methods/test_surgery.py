@@ -107,7 +107,7 @@ def test_what_a_mask_hides_stays_hidden_whatever_it_becomes() -> None:
     assert (conv.weight == 0).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     values=st.lists(st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 2.0]), min_size=1, max_size=40),
     keep=st.floats(0.01, 1.0),

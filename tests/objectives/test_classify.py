@@ -27,7 +27,7 @@ def everybody(data: Prepared) -> np.ndarray:
     return np.ones(data.num_users, dtype=bool)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     labels=st.lists(st.integers(0, 3), min_size=1, max_size=80),
     small=st.floats(0.01, 1),

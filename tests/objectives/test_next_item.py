@@ -77,7 +77,7 @@ def test_validation_does_not_read_the_test_event(prepared: Prepared) -> None:
     assert (test.ends == prepared.sequences().offsets[test.rows + 1] - 1).all()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2)), min_size=1, max_size=9), st.integers(0, 50))
 def test_events_are_counted_inside_training_ranges_even_beside_users_with_none(
     lengths: list[tuple[int, int]], seed: int

@@ -44,7 +44,7 @@ def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(toy=TOYS, length=st.integers(1, 40))
 def test_histories_equal_a_loop_that_slices_and_pads(toy: Toy, length: int) -> None:
     found = histories(toy.items, toy.offsets, toy.cases(), length) if len(toy.items) else None
@@ -60,7 +60,7 @@ def test_gather_reads_nothing_from_a_neighbour() -> None:
     assert found.dtype == np.int64
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     toy=TOYS,
     length=st.integers(1, 12),
@@ -87,7 +87,7 @@ def test_every_training_event_but_a_users_first_is_a_target_once_an_epoch(
     assert targets == wanted
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(toy=TOYS, length=st.integers(1, 12), batch_size=st.integers(1, 9))
 def test_a_window_holds_consecutive_events_of_its_own_user_behind_its_padding(
     toy: Toy, length: int, batch_size: int
@@ -131,7 +131,7 @@ def test_an_order_repeats_from_its_seed_and_differs_from_another(kind: str) -> N
     assert not all(np.array_equal(left, right) for left, right in zip(first, other, strict=False))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(toy=TOYS, length=st.integers(1, 40), batch_size=st.integers(1, 9))
 def test_each_case_is_fed_once_an_epoch_with_its_newest_items_and_its_target(
     toy: Toy, length: int, batch_size: int
@@ -149,7 +149,7 @@ def test_each_case_is_fed_once_an_epoch_with_its_newest_items_and_its_target(
     assert sorted(seen) == list(range(len(toy.lengths)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(count=st.integers(0, 300), batch_size=st.integers(1, 20), by_length=st.booleans())
 def test_a_shuffled_order_holds_each_example_once_in_batches_of_the_size(
     count: int, batch_size: int, by_length: bool

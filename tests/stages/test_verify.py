@@ -275,7 +275,7 @@ def test_a_norm_trained_by_a_hack_is_refused_before_the_run_is_finished(
     ask: Any, chain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = Conure._trained
-    monkeypatch.setattr(Conure, "check", lambda self, encoder, phases: None)
+    monkeypatch.setattr(Conure, "check", lambda self, encoder, phases, objective: None)
     monkeypatch.setattr(Conure, "_trained", lambda self, encoder: (*trained(self, encoder), *vectors(encoder)))
     words = ("--from", "runs/1", "task=chain_age", *SHORT, "--run", "runs/hacked")
     told = ask("transfer", "--method", "conure", *words, code=5)
