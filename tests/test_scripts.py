@@ -102,7 +102,7 @@ def test_every_command_of_the_routed_users_is_one_and_says_what_validation_chose
     for name in ("kitchen-food", "ml"):
         setting = routed.SETTINGS[name]
         cells = {arm: routed.transfer(arm, name, 3, options) for arm in setting.arms if arm != "random"}
-        finished(cells["hard-copy"], 0.1)
+        finished(routed.transfer("hard-copy", name, 0, options), 0.1)
         cells["random"] = routed.random(name, 3, options)
         assert len({cell.path for cell in cells.values()}) == len(setting.arms)
         some = {arm: typed(cells[arm].command) for arm in ("full", "random", "remedied")}  # a composition takes long

@@ -235,7 +235,7 @@ def test_evaluate_slices_a_run_whose_users_choose_by_their_tuned_blocks(
         ("nowhere", (), 2, "does not exist", "name a folder"),
         ("uaf", ("--split", "all"), 2, "all", "test"),
         ("uaf", ("--sort", "age"), 2, "age", "history"),
-        ("uaf", ("--sort", "earlier_targets", "--out", "seen"), 2, "age tells no earlier_targets", "usage, history"),
+        ("uaf", ("--sort", "earlier_targets"), 2, "age tells no earlier_targets", "usage, history"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(
