@@ -34,7 +34,7 @@ class Gates:
 
     def baseline(self, logits: Tensor) -> Tensor:
         """Return the route that a drawn one's reward is held against: the likelier side."""
-        return (self.margin(logits) > 0).to(torch.float32)
+        return likelier(self.margin(logits))
 
     def margin(self, logits: Tensor) -> Tensor:
         """Return by how much the tuned side is ahead, `(..., A)`; autocast would lose what noise is added to."""
@@ -47,7 +47,7 @@ class Gates:
         margin = self.margin(logits)
         if self.samples:
             margin = margin + logistic(margin, torch.Generator(margin.device).manual_seed(SEED))
-        return (margin > 0).to(margin.dtype)
+        return likelier(margin)
 
 
 class Hard(Gates):
@@ -62,7 +62,7 @@ class Hard(Gates):
         margin = self.margin(logits)
         ahead = margin + logistic(margin)
         relaxed = torch.sigmoid(ahead / self.temperature)
-        return ((ahead > 0).to(relaxed.dtype) - relaxed).detach() + relaxed
+        return (likelier(ahead) - relaxed).detach() + relaxed
 
 
 class Soft(Gates):
@@ -98,7 +98,12 @@ class Tempered(Hard):
     def baseline(self, logits: Tensor) -> Tensor:
         """Return a route that is drawn once, with the chances that the logits say."""
         margin = self.margin(logits)
-        return (margin + logistic(margin) > 0).to(torch.float32)
+        return likelier(margin + logistic(margin))
+
+
+def likelier(ahead: Tensor) -> Tensor:
+    """Return 1 where the tuned side is ahead, 0 where it is not, in the dtype of the margins."""
+    return (ahead > 0).to(ahead.dtype)
 
 
 def at_least_single(logits: Tensor) -> Tensor:

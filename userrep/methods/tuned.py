@@ -110,4 +110,3 @@ def make_tuned(name: str, encoder: Encoder, ratio: int, rank: int, alpha: float)
     if name == "patch":
         return Patches(encoder, ratio)
     return LowRanks(encoder, rank, alpha) if name == "lora" else Copies(encoder)
-

@@ -139,9 +139,7 @@ class UAF(Method):
         tuned = (*self.trainable(encoder), *self.additions(encoder))
         loss = self._loss if self.strategy == "rl" or self.budget is not None else None
         slower = tuple((name, self.policy_rate) for name in policy)
-        train = Phase(
-            "train", (*tuned, *policy), loss=loss, pace=self._cool, slower=slower, watch=watch_routes
-        )  # fmt: skip
+        train = Phase("train", (*tuned, *policy), loss=loss, pace=self._cool, slower=slower, watch=watch_routes)
         if self.warm_epochs == 0:
             return [train]
         if self._kind is not Tempered:
