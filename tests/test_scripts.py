@@ -168,13 +168,13 @@ def test_the_last_override_of_a_key_counts() -> None:
 
 def test_every_arm_of_the_conure_tables_trains_a_task_as_long_and_from_the_run_it_says() -> None:
     conure = import_module("results_conure")
-    options = Namespace(runs=Path("runs"), dataset="ml-100k", pretrain=[])
+    options = Namespace(runs=Path("runs"), dataset="ml-100k", pretrain=[], size="d = 64")
     for arm in ("conure", "sinmoall"):
         cells = conure.chain(arm, 1, options)
         assert len(cells) == 1 + len(conure.TASKS)
         for before, cell in pairwise(cells):
             assert cell.command[cell.command.index("--from") + 1] == str(before.path)
-    base = conure._base(1, options)
+    base = conure.base(1, options)
     assert typed(base.command)["dataset"]["name"] == "ml-100k"
     kept = typed(conure.chain("conure", 1, options)[3].command)
     assert kept["method"]["_target_"].endswith("Conure")
