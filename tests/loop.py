@@ -81,12 +81,15 @@ def adapting(make: Callable[[], Method], readout: str, pretraining_task: bool = 
 KINDS: dict[str, Callable[[Encoder], tuple[Objective, list[Phase], str]]] = {
     "pretrain": pretraining,
     "sampled": sampled,
+    "by_row": sampled,
     "full": adapting(Full, "mean+attention"),
     "peterrec": adapting(PeterRec, "token"),
     "head": adapting(Head, "mean"),
     "prune": adapting(lambda: MagnitudePrune(0.5), "last", pretraining_task=True),
     "twice": adapting(Twice, "mean"),
 }
+
+OWN: dict[str, dict[str, Any]] = {"by_row": {"tables": "lazy", "table_weight_decay": 0.1}}
 
 
 def make_job(data: Prepared, folder: Path, kind: str, **changes: Any) -> Job:
@@ -97,12 +100,12 @@ def make_job(data: Prepared, folder: Path, kind: str, **changes: Any) -> Job:
     objective, phases, readout = KINDS[kind](encoder)
     protocol = Protocol(history=LENGTH, readout=readout)
     objective.setup(encoder, data, protocol)
-    settings = {"epochs": 2, "batch_size": 20, "lr": 0.01, "weight_decay": 0.1, "warmup": 0.2} | changes
+    settings = {"epochs": 2, "batch_size": 20, "lr": 0.01, "weight_decay": 0.1, "warmup": 0.2} | OWN.get(kind, {}) | changes
     users = np.ones(data.num_users, dtype=bool)
     return Job(
         encoder=encoder, objective=objective, phases=phases, data=data, trainer=Trainer(length=LENGTH, **settings),
         protocol=protocol, users=users, length=LENGTH, seed=5, folder=folder,
-        validate_first=kind not in ("pretrain", "sampled"),
+        validate_first=kind not in ("pretrain", "sampled", "by_row"),
     )  # fmt: skip
 
 

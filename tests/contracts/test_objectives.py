@@ -15,6 +15,7 @@ from userrep.objectives.siamese import Siamese
 from userrep.sequences.batches import Batch, Cases, Feed
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.vocab import RESERVED
+from userrep.training.tables import marked
 
 PROTOCOL = Protocol(history=tiny.STEPS, readout="mean")
 OBJECTIVES = [(group, name) for group in ("objective", "task") for name in tiny.names(group)]
@@ -252,3 +253,34 @@ def test_an_encoder_that_reads_in_the_wrong_direction_is_refused_with_a_way_out(
     with pytest.raises(ConfigError, match=r"both ways|later items") as caught:
         objective.setup(tiny.encoder(MODELS[not objective.needs_causal], **differing(objective)), tiny.data(), PROTOCOL)
     assert "choose" in caught.value.hint
+
+
+@every_objective
+def test_tables_that_are_said_to_be_read_by_row_get_the_same_gradient_row_by_row(group: str, name: str) -> None:
+    encoder, objective = ready(group, name)
+    batch = next(iter(batches(feed_of(objective))))
+    tables = objective.read_by_row(encoder)
+
+    def gradients() -> list[torch.Tensor]:
+        for parameter in (*encoder.parameters(), *objective.parameters()):
+            parameter.grad = None
+        torch.manual_seed(0)
+        objective.loss(encoder, batch, torch.Generator().manual_seed(0)).backward()
+        return [table.grad for table in tables if table.grad is not None]
+
+    dense = gradients()
+    marked((encoder, objective), tables)
+    sparse = gradients()
+    assert all(found.is_sparse for found in sparse)
+    for own, other in zip(sparse, dense, strict=True):
+        torch.testing.assert_close(own.to_dense(), other)
+    marked((encoder, objective), [])
+    assert not any(found.is_sparse for found in gradients())
+
+
+@every_objective
+def test_a_loss_that_draws_reads_its_tables_by_row(group: str, name: str) -> None:
+    encoder, objective = ready(group, name)
+    drawing = getattr(objective, "item_loss", None)
+    if drawing is not None and drawing.by_row:
+        assert objective.read_by_row(encoder)

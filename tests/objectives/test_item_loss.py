@@ -15,7 +15,7 @@ from userrep.sequences.vocab import RESERVED
 
 WIDTH, VOCAB = 5, 17
 COUNTS = np.arange(VOCAB)[::-1].copy()
-every_loss = pytest.mark.parametrize("name", LOSSES)
+every_loss = pytest.mark.parametrize("name", [name for name in LOSSES if name != "auto"])  # which becomes one of them
 PAIRWISE = ["bpr", "logistic", "gbce"]
 
 
@@ -177,3 +177,18 @@ def test_settings_that_cannot_work_are_refused_with_those_that_can(wrong: dict) 
     with pytest.raises(ConfigError) as caught:
         item_loss(**{"loss": "gbce", "negatives": 3, "sampler": "uniform"} | wrong)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(("items", "bias", "chosen"), [(49_999, False, "full"), (50_000, False, "sampled"),
+                                                       (50_000, True, "full")])  # fmt: skip
+def test_auto_is_exact_until_there_are_many_items_and_where_a_bias_must_train(
+    items: int, bias: bool, chosen: str
+) -> None:
+    settled = item_loss("auto", 8, "uniform").settle(items, bias)
+    assert type(settled) is LOSSES[chosen]
+    assert bool(settled.told) is (chosen == "sampled")
+
+
+def test_a_loss_that_was_chosen_by_name_stays() -> None:
+    loss = item_loss("full", 8, "uniform")
+    assert loss.settle(10**6, False) is loss

@@ -10,6 +10,7 @@ from userrep.errors import UsageError
 from userrep.methods.method import Phase
 from userrep.methods.surgery import names_of
 from userrep.models.encoder import Encoder
+from userrep.models.rows import RowTable
 from userrep.models.stem import truncated_normal_
 from userrep.objectives.objective import Objective
 from userrep.sequences.protocol import Protocol
@@ -24,7 +25,7 @@ class GrownTable(nn.Module):
         assert isinstance(inner.weight, Tensor)
         self.known, width = inner.weight.shape
         self.inner, self.name = inner, name
-        self.fresh = nn.Embedding(rows, width)
+        self.fresh = RowTable(rows, width)
         truncated_normal_(self.fresh.weight)
 
     @property

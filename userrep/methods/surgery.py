@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 from userrep.errors import ConfigError
 from userrep.models.encoder import Block, Encoder
 from userrep.models.readout import Readout
+from userrep.models.rows import RowTable
 from userrep.models.stem import truncated_normal_
 from userrep.models.sublayer import Sublayer
 
@@ -99,7 +100,7 @@ class LowRankTable(nn.Module):
         assert isinstance(inner.weight, torch.Tensor)
         rows, width = inner.weight.shape
         self.inner = inner
-        self.low = nn.Embedding(rows, rank)
+        self.low = RowTable(rows, rank)
         self.up = nn.Linear(rank, width, bias=False)
         nn.init.zeros_(self.low.weight)
         nn.init.normal_(self.up.weight, std=rank**-0.5)

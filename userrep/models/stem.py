@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from userrep.models.dropout import Dropout
+from userrep.models.rows import RowTable
 
 INIT_STD = 0.02
 
@@ -26,11 +27,19 @@ class ItemStem(nn.Module):
 
     def __init__(self, vocab_size: int, width: int, dropout: float = 0.0, scale: float = 1.0) -> None:
         super().__init__()
-        self.table: nn.Module = nn.Embedding(vocab_size, width)
+        self.table: nn.Module = RowTable(vocab_size, width)
         self.scale = scale
         self.dropout = Dropout(dropout)
         self.patch: Callable[[Tensor, Tensor], Tensor] | None = None
         truncated_normal_(self.table.weight)
+
+    def tables(self) -> list[nn.Parameter]:
+        """Return what items are looked up in, row by row: the table, or what a method keeps a row for each item in.
+
+        A table that is computed when it is read is none of them.
+        """
+        found = (module for module in self.table.modules() if isinstance(module, RowTable))
+        return [own for module in found if (own := module._parameters.get("weight")) is not None]
 
     def vectors(self) -> Tensor:
         """Return the whole table (V, D), with whatever a method added to it."""

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from userrep import console
 from userrep.evaluation.ranking import Csr
 from userrep.models.encoder import Encoder
 from userrep.models.stem import truncated_normal_
@@ -15,12 +16,13 @@ from userrep.sequences.exposure import Exposure, events_at, events_between
 from userrep.sequences.protocol import Protocol, seen_users
 from userrep.sequences.seen import item_counts
 from userrep.sequences.store import Prepared
+from userrep.sequences.vocab import RESERVED
 
 
 class Behaviour(Ranking):
     """Learn from training events, by any item loss; be judged by the next item, whatever is learned.
 
-    loss  full, sampled, bpr, logistic or gbce, with `negatives` and so on: see `item_loss`
+    loss  full, sampled, bpr, logistic, gbce or auto, with `negatives` and so on: see `item_loss`
     tied  score against the item table; else against an own table (V, D), as in the published code
     bias  an own bias for each item
     """
@@ -49,6 +51,7 @@ class Behaviour(Ranking):
 
     def setup(self, encoder: Encoder, data: Prepared, protocol: Protocol) -> None:
         self.check_encoder(encoder)
+        self.item_loss = self.item_loss.settle(encoder.vocab_size - RESERVED, self.with_bias)
         if not self.tied:
             self.table = nn.Parameter(truncated_normal_(torch.empty(encoder.vocab_size, encoder.width)))
         if self.with_bias:
@@ -72,6 +75,8 @@ class Behaviour(Ranking):
         rows = np.flatnonzero(users)
         begins = sequences.offsets[rows]
         ends = begins + split.train_end[rows]
+        if self.item_loss.told:
+            console.note(self.item_loss.told)
         if self.item_loss.draws:
             self.item_loss.prepare(count_events(sequences.items, begins, ends, sequences.vocab_size))
         return self.windows(sequences.items, begins, ends, rows, length, batch_size)
@@ -100,6 +105,12 @@ class Behaviour(Ranking):
 
     def output(self, encoder: Encoder) -> tuple[Tensor, Tensor | None]:
         return self.item_table(encoder), self.bias
+
+    def read_by_row(self, encoder: Encoder) -> list[nn.Parameter]:
+        looked_up, output = encoder.stem.tables(), self.item_table(encoder)
+        if self.item_loss.by_row:
+            return [*looked_up, *(table for table in (self.table,) if table is output)]
+        return looked_up if self.table is not None else []
 
     def slice_values(self, data: Prepared, protocol: Protocol, cases: Cases) -> dict[str, np.ndarray]:
         popularity = item_counts(data, protocol)[cases.targets]

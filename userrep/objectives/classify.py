@@ -173,6 +173,9 @@ class Classify(Objective):
         with torch.no_grad():
             return Cached(feed, encode_users(encoder, self.inputs(data, protocol), feed.cases, feed.length))
 
+    def read_by_row(self, encoder: Encoder) -> list[nn.Parameter]:
+        return encoder.stem.tables()
+
     def forget(self) -> None:
         self.keeping, self.frozen = False, {}
 

@@ -113,6 +113,10 @@ class Objective(nn.Module, Component):
     def forget(self) -> None:
         """Drop what `cached` kept, since the encoder is about to change; nothing by default."""
 
+    def read_by_row(self, encoder: Encoder) -> list[nn.Parameter]:
+        """Return the tables of which the loss reads single rows, never all at once; none where that is not known."""
+        return []
+
     def select(self, cases: Cases, users: np.ndarray | None) -> Cases:
         """Return the cases of the users in a mask, or all."""
         return cases if users is None else cases.take(users[cases.rows])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from userrep.models.rows import is_marked, rows_of
 from userrep.objectives.forward_gradients import ForwardGradients
 
 SPAN = 1 << 20  # numbers of item vectors held at once: 4 MiB, which fits a core's cache
@@ -84,4 +85,8 @@ def pairwise(
 
     `targets (N,)` and `negatives (N, S)` are rows of `table (V, D)` and of `bias (V,)`.
     """
-    return _Pairs.apply(states, table, bias, torch.cat([targets.unsqueeze(1), negatives], dim=1), criterion)
+    ids = torch.cat([targets.unsqueeze(1), negatives], dim=1)
+    if is_marked(table):  # the rows that are met stand in for the table, whose gradient they alone get
+        met, ids = ids.unique(return_inverse=True)
+        table, bias = rows_of(table, met), None if bias is None else bias[met]
+    return _Pairs.apply(states, table, bias, ids, criterion)

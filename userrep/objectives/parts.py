@@ -1,6 +1,7 @@
 """Parts: what objectives share that are made of others, by name, with one encoder and a head for each."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -60,6 +61,14 @@ class Parts(Objective):
 
     def exposure(self, data: Prepared, protocol: Protocol, users: np.ndarray) -> Exposure:
         return united([part.exposure(data, protocol, users) for part in self.parts.values()])
+
+    def read_by_row(self, encoder: Encoder) -> list[nn.Parameter]:
+        """Return the parts' own tables that are read so, and those of the encoder that every part reads so."""
+        found = [table for part in self.parts.values() for table in part.read_by_row(encoder)]
+        shared = {id(table): table for table in encoder.stem.tables()}
+        times = Counter(id(table) for table in found)
+        own = [table for table in found if id(table) not in shared]
+        return own + [table for key, table in shared.items() if times[key] == len(self.parts)]
 
     def forget(self) -> None:
         for part in self.parts.values():

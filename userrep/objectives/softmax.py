@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from userrep.models.rows import rows_of
 from userrep.objectives.forward_gradients import ForwardGradients
 
 CHUNK = 256  # rows of logits held at once; 128-512 measured alike
@@ -89,8 +90,8 @@ def sampled_softmax(
     each row is expected among S draws with replacement. Negatives are shared by the batch; one that equals a row's
     answer is left out of that row. As S grows the loss tends to `full_softmax`.
     """
-    positives = table.index_select(0, targets)  # (N, D)
-    negatives = table.index_select(0, sampled)  # (S, D)
+    positives = rows_of(table, targets)  # (N, D)
+    negatives = rows_of(table, sampled)  # (S, D)
     offset = -log_expected if bias is None else bias - log_expected
     # The answer is present for sure, so its expected count is not corrected beyond its own bias.
     own_shift = torch.zeros_like(offset) if bias is None else bias

@@ -23,6 +23,7 @@ from userrep.sequences.exposure import Exposure, events_at, events_between
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.split import paper
 from userrep.sequences.store import Prepared
+from userrep.sequences.vocab import RESERVED
 
 WHICH = ("first", "all")
 PAIR_SEED = 0
@@ -117,6 +118,7 @@ class TargetItems(Ranking):
 
     def setup(self, encoder: Encoder, data: Prepared, protocol: Protocol) -> None:
         size = self.targets(data, protocol).vocab_size
+        self.item_loss = self.item_loss.settle(size - RESERVED, self.with_bias)
         self.table = nn.Parameter(truncated_normal_(torch.empty(size, encoder.user_width)))
         self.bias = None
         if self.with_bias:
@@ -153,6 +155,8 @@ class TargetItems(Ranking):
         chosen = cases.take(users[cases.rows])
         if len(chosen) == 0:
             raise DataError(f"no training user has a target of {self.task_name}", "choose another task or another fold")
+        if self.item_loss.told:
+            console.note(self.item_loss.told)
         self.item_loss.prepare(np.bincount(chosen.targets, minlength=self.targets(data, protocol).vocab_size))
         return Histories(sequences.items, sequences.offsets, chosen, protocol.history, batch_size)
 
@@ -178,6 +182,10 @@ class TargetItems(Ranking):
 
     def states_of(self, encoder: Encoder, items: Tensor) -> Tensor:
         return self.standardise(encoder.user(items))
+
+    def read_by_row(self, encoder: Encoder) -> list[nn.Parameter]:
+        own = [self.table] if self.table is not None and self.item_loss.by_row else []
+        return [*encoder.stem.tables(), *own]
 
     def output(self, encoder: Encoder) -> tuple[Tensor, Tensor | None]:
         assert self.table is not None

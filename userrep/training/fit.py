@@ -26,6 +26,7 @@ from userrep.training.checkpoint import Position
 from userrep.training.journal import Journal
 from userrep.training.optim import clip_gradients, make_optimizer, set_rate
 from userrep.training.seed import generator, stream
+from userrep.training.tables import Rows, choose_rows, marked
 from userrep.training.trainer import Trainer
 from userrep.training.weights import load_weights, save_weights
 
@@ -115,8 +116,9 @@ class _Loop:
         if not trainable and not any(True for _ in job.objective.parameters()):
             raise self._idle()
         self.feed = self._make_feed(frozen=not trainable)
+        rows = self._rows()
         self.optimizer = make_optimizer(
-            job.encoder, job.objective, job.trainer, job.encoder.vocab_size, self.phase.slower
+            job.encoder, job.objective, job.trainer, job.encoder.vocab_size, self.phase.slower, rows
         )
         self.draws = generator(job.seed, "draws", position.phase)
         if content is not None and state:
@@ -241,6 +243,16 @@ class _Loop:
             return feed
         job.encoder.eval()
         return job.objective.cached(feed, job.encoder, job.data, job.protocol)
+
+    def _rows(self) -> Rows:
+        """Choose the tables that are updated row by row, and let lookups in them say which rows they read."""
+        job = self.job
+        known = job.objective.read_by_row(job.encoder) if self.phase.loss is None else []
+        rows = choose_rows(job.trainer.tables, known, job.device)
+        marked((job.encoder, job.objective), rows.tables)
+        if rows.told:
+            console.note(rows.told)
+        return rows
 
     def _order(self, epoch: int) -> list[np.ndarray]:
         return self.feed.order(stream(self.job.seed, "order", self.position.phase, epoch))

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from userrep.build import Component
 from userrep.errors import ConfigError
 
+TABLES = ("auto", "dense", "lazy", "rowwise")
+
 
 @dataclass(frozen=True)
 class Trainer(Component):
@@ -21,6 +23,8 @@ class Trainer(Component):
     clip                largest gradient norm, 0 for none
     patience            validations without a better metric before stopping, 0 for never
     validate_users      so many users choose the epoch by their validation cases, 0 for all: fewer are quicker
+    tables              how item tables are updated: dense, all rows by Adam; lazy or rowwise, the rows that a step
+                        read, by LazyAdam or RowAdagrad; auto, lazy where rows are many and the loss reads few
     checkpoint_seconds  at most this much work is lost to a crash
     """
 
@@ -37,6 +41,7 @@ class Trainer(Component):
     clip: float = 5.0
     patience: int = 0
     validate_users: int = 0
+    tables: str = "auto"
     checkpoint_seconds: float = 60.0
 
     def __post_init__(self) -> None:
@@ -54,5 +59,7 @@ class Trainer(Component):
                 raise ConfigError(f"trainer.{name} is {getattr(self, name)}", "give 0 or more")
         if self.schedule not in ("linear", "constant"):
             raise ConfigError(f"trainer.schedule is '{self.schedule}'", "choose linear or constant")
+        if self.tables not in TABLES:
+            raise ConfigError(f"trainer.tables is '{self.tables}'", f"choose from {', '.join(TABLES)}")
         if not 0 <= self.warmup < 1:
             raise ConfigError(f"trainer.warmup is {self.warmup}", "give a share of the updates in [0, 1)")

@@ -1,0 +1,123 @@
+"""Optimisers of tables whose gradient names the rows that a step read: what was not read is not touched.
+
+A dense Adam moves and decays every row at every step. At a million rows of 128 numbers that is three quarters of a
+second of memory traffic a step; these take milliseconds, and their price is said in docs/performance.md.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+CHUNK = 512  # rows updated at once: what is kept of them stays in a core's cache
+
+
+class RowOptimizer(torch.optim.Optimizer):
+    """Update the rows `(R,)` that a gradient names, in place; a dense gradient names them all.
+
+    `weight_decay` is decoupled, as in AdamW, and caught up when a row is met again, at the rate of that step.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, params: Any, lr: float = 1e-3, weight_decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update all tables that have a gradient."""
+        for group in self.param_groups:
+            for table in group["params"]:
+                if table.grad is None:
+                    continue
+                rows, gradient = named_rows(table.grad)
+                state = self.state[table]
+                if not state:
+                    state |= {"step": 0, "last": torch.zeros(len(table), dtype=torch.int32, device=table.device)}
+                    state |= self.start(table)
+                state["step"] += 1
+                for start in range(0, len(rows), CHUNK):
+                    part = slice(start, start + CHUNK)
+                    self._update(table, state, rows[part], gradient[part], group["lr"], group["weight_decay"])
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take a state over; torch turns all of it into the tables' own type, and steps are whole numbers."""
+        super().load_state_dict(state_dict)
+        for state in self.state.values():
+            state["last"] = state["last"].to(torch.int32)
+
+    def _update(
+        self, table: Tensor, state: dict[str, Any], rows: Tensor, gradient: Tensor, lr: float, decay: float
+    ) -> None:
+        passed = (state["step"] - state["last"].index_select(0, rows)).to(table.dtype).unsqueeze(1)  # (R, 1)
+        state["last"].index_fill_(0, rows, state["step"])
+        change = self.change(state, rows, gradient, passed, lr)
+        if decay:
+            change += table.index_select(0, rows).mul_(1 - (1 - lr * decay) ** passed)
+        table.index_add_(0, rows, change, alpha=-1)
+
+    @abstractmethod
+    def start(self, table: Tensor) -> dict[str, Tensor]:
+        """Return what is kept of a table `(V, D)` before its first step."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def change(self, state: dict[str, Any], rows: Tensor, gradient: Tensor, passed: Tensor, lr: float) -> Tensor:
+        """Return what is taken off `rows (R,)`, by their `gradient (R, D)`, `passed (R, 1)` steps after the last."""
+        raise NotImplementedError
+
+
+class LazyAdam(RowOptimizer):
+    """Adam that moves a row only when it was read.
+
+    Both averages decay for the steps that a row missed, so that they are those of Adam when the row is read; what is
+    left out are the moves that Adam makes in between, by momentum alone. Where every row is read at every step this is
+    Adam (Kingma and Ba, ICLR 2015).
+    """
+
+    name: ClassVar[str] = "lazy"
+    first, second, tiny = 0.9, 0.999, 1e-8
+
+    def start(self, table: Tensor) -> dict[str, Tensor]:
+        return {"mean": torch.zeros_like(table), "square": torch.zeros_like(table)}
+
+    def change(self, state: dict[str, Any], rows: Tensor, gradient: Tensor, passed: Tensor, lr: float) -> Tensor:
+        mean, square = (state[name].index_select(0, rows) for name in ("mean", "square"))
+        mean.mul_(self.first**passed).add_(gradient, alpha=1 - self.first)
+        square.mul_(self.second**passed).addcmul_(gradient, gradient, value=1 - self.second)
+        state["mean"].index_copy_(0, rows, mean)
+        state["square"].index_copy_(0, rows, square)
+        steps = state["step"]
+        scale = square.div_(1 - self.second**steps).sqrt_().add_(self.tiny)
+        return mean.mul_(lr / (1 - self.first**steps)).div_(scale)
+
+
+class RowAdagrad(RowOptimizer):
+    """Adagrad with one number for a row: the sum of its mean squared gradients, so that a state of V numbers is kept.
+
+    Row-wise Adagrad of recommendation models (Naumov et al., DLRM, 2019). Its rate is not Adam's: some 0.05 to 0.1.
+    """
+
+    name: ClassVar[str] = "rowwise"
+    tiny = 1e-8
+
+    def start(self, table: Tensor) -> dict[str, Tensor]:
+        return {"sum": torch.zeros(len(table), 1, dtype=table.dtype, device=table.device)}
+
+    def change(self, state: dict[str, Any], rows: Tensor, gradient: Tensor, passed: Tensor, lr: float) -> Tensor:
+        total = state["sum"].index_select(0, rows).add_(gradient.square().mean(dim=1, keepdim=True))
+        state["sum"].index_copy_(0, rows, total)
+        return gradient * (lr / (total.sqrt_() + self.tiny))
+
+
+ROW_OPTIMIZERS: dict[str, type[RowOptimizer]] = {kind.name: kind for kind in (LazyAdam, RowAdagrad)}
+
+
+def named_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows `(R,)` that a gradient names, each once, and its values there `(R, D)`."""
+    if not gradient.is_sparse:
+        return torch.arange(len(gradient), device=gradient.device), gradient
+    own = gradient.coalesce()
+    return own.indices()[0], own.values()
