@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from bench import batches, evaluation, preparation, protection, routing, training
+from bench import batches, evaluation, preparation, protection, routing, tables, training
 from bench.case import Case
 from bench.pairs import can_measure_memory, peak_memory, take_turns
 from bench.workspace import FULL, QUICK, Data
@@ -23,7 +23,7 @@ from userrep import console
 from userrep.files import write_json
 from userrep.run import provenance
 
-GROUPS = (preparation, batches, training, protection, routing, evaluation)
+GROUPS = (preparation, batches, training, tables, protection, routing, evaluation)
 TOP = Path(__file__).resolve().parent
 LIMIT = 1024  # MiB above the weights that an evaluation may take
 COST = 1.10  # of a step of conure, in processor time, in plain steps

@@ -11,7 +11,7 @@ from userrep.models.rows import mark
 from userrep.training.row_optimizers import LazyAdam
 
 AUTO, DENSE = "auto", "dense"
-LARGE = {"cpu": 50_000, "cuda": 1_000_000}  # rows from which a dense update is the most of a step, by device
+LARGE = {"cpu": 100_000, "cuda": 1_000_000}  # rows from which a dense update is the most of a step, by device
 
 
 @dataclass(frozen=True)
