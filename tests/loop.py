@@ -100,7 +100,8 @@ def make_job(data: Prepared, folder: Path, kind: str, **changes: Any) -> Job:
     objective, phases, readout = KINDS[kind](encoder)
     protocol = Protocol(history=LENGTH, readout=readout)
     objective.setup(encoder, data, protocol)
-    settings = {"epochs": 2, "batch_size": 20, "lr": 0.01, "weight_decay": 0.1, "warmup": 0.2} | OWN.get(kind, {}) | changes
+    usual = {"epochs": 2, "batch_size": 20, "lr": 0.01, "weight_decay": 0.1, "warmup": 0.2}
+    settings = usual | OWN.get(kind, {}) | changes
     users = np.ones(data.num_users, dtype=bool)
     return Job(
         encoder=encoder, objective=objective, phases=phases, data=data, trainer=Trainer(length=LENGTH, **settings),

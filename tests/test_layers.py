@@ -13,7 +13,7 @@ import userrep
 TOP = Path(userrep.__file__).parent
 FLOORS = {
     "errors": 0,
-    **dict.fromkeys(("files", "console", "build", "signals", "groups", "composition"), 1),
+    **dict.fromkeys(("files", "console", "build", "signals", "groups", "composition", "team"), 1),
     "config": 2,
     **dict.fromkeys(("sequences", "datasets"), 3),
     "models": 4,

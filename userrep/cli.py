@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import userrep
-from userrep import command
+from userrep import command, team
 from userrep.arguments import COLUMN, COMPOSING, MAKING, Run, choices_of
 from userrep.looking import looking
 from userrep.verb import Ask, register
@@ -154,6 +154,7 @@ def _top(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    team.remember(words)
     sys.exit(
         command.conduct(
             lambda: app(words, prog_name="userrep", standalone_mode=False), json="--json" in words

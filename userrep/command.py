@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from userrep import console
+from userrep import console, team
 from userrep.errors import DataError, Interrupted, UsageError, UserRepError
 from userrep.files import to_yaml
 from userrep.groups import with_own
@@ -69,12 +69,17 @@ def _show_plan(answer: dict[str, Any]) -> None:
 def conduct(work: Callable[[], Any], *, json: bool) -> int:
     """Do `work`; turn whatever goes wrong into one line of cause, one of remedy, and an exit code."""
     console.use_json(json)
+    console.be_quiet(team.follows())
     with _terminable():
         try:
             done = work()
             return done if isinstance(done, int) else 0
         except (Exception, KeyboardInterrupt) as error:
+            if isinstance(error, team.Handed):
+                return error.exit_code
             told = explained(error)
+            if team.follows() and isinstance(error, team.TeammateLost):
+                return told.exit_code
             if os.environ.get(DEBUG):
                 console.warn(traceback.format_exc())
             console.show_error(told)

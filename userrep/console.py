@@ -21,6 +21,7 @@ PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
 
 _json = False
 _reserved = False  # stdout is kept for what a program reads
+_quiet = False  # another process speaks: this one tells its errors alone
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ def use_json(on: bool) -> None:
     """Keep stdout for the one JSON object; everything else goes to stderr."""
     global _json, _reserved
     _json = _reserved = on
+
+
+def be_quiet(on: bool) -> None:
+    """Print nothing but errors, since another process of a team speaks for all."""
+    global _quiet
+    _quiet = on
 
 
 def reserve_stdout() -> None:
@@ -67,6 +74,8 @@ def _console(*, stderr: bool) -> "Console":
             _silence(stream)
 
     stream = sys.stderr if stderr else sys.stdout
+    if _quiet:
+        return Tolerant(quiet=True)
     width = None if stream.isatty() else PLAIN_WIDTH
     return Tolerant(file=stream, width=width, markup=False, highlight=False, emoji=False)
 
@@ -79,6 +88,8 @@ def _silence(stream: TextIO) -> None:
 
 
 def _write(stream: TextIO, line: str) -> None:
+    if _quiet:
+        return
     try:
         stream.write(line + "\n")
         stream.flush()
@@ -148,6 +159,8 @@ def _harmless(text: str) -> str:
 
 def show_error(error: UserRepError) -> None:
     """Print one line of cause and one of remedy, and with --json the error object on stdout."""
+    global _quiet
+    _quiet = False
     console = _console(stderr=True)
     console.print(f"error: {_one_line(error.message)}", style="red", soft_wrap=True)
     if error.hint:
@@ -185,7 +198,7 @@ class TrainingProgress(Protocol):
 @contextmanager
 def progress(description: str, total: float | None = None, unit: str = "") -> Iterator[Progress]:
     """Show how far some work is; `unit="B"` counts bytes, `total=None` shows no end."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not _quiet:
         with _Bar(description, total, unit) as bar:
             yield bar
     else:
@@ -195,7 +208,7 @@ def progress(description: str, total: float | None = None, unit: str = "") -> It
 @contextmanager
 def training_progress(description: str = "training") -> Iterator[TrainingProgress]:
     """Show step, named values and the time left of a training."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not _quiet:
         with _Bar(description, None, "steps") as bar:
             yield bar
     else:

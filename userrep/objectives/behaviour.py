@@ -106,6 +106,14 @@ class Behaviour(Ranking):
     def output(self, encoder: Encoder) -> tuple[Tensor, Tensor | None]:
         return self.item_table(encoder), self.bias
 
+    @property
+    def divisible(self) -> bool:
+        return True
+
+    @property
+    def terms(self) -> int | None:
+        return self.item_loss.terms
+
     def read_by_row(self, encoder: Encoder) -> list[nn.Parameter]:
         looked_up, output = encoder.stem.tables(), self.item_table(encoder)
         if self.item_loss.by_row:

@@ -106,6 +106,7 @@ class Classify(Objective):
         self.norm, self.dropout, self.until = norm, Dropout(dropout), until
         self.label_fraction, self.label_draw, self.start = label_fraction, label_draw, STARTS[start]
         self.head: nn.Linear | None = None
+        self.asked = 0  # users of the last loss
         self.standardise: nn.Module = nn.Identity()
         self.keeping = False  # the encoder is frozen: user vectors are computed once
         self.frozen: dict[tuple[str, bytes | None], Tensor] = {}  # by role and mask of users
@@ -164,6 +165,7 @@ class Classify(Objective):
 
     def loss(self, encoder: Encoder, batch: Batch, generator: torch.Generator) -> Tensor:
         user = encoder.user(batch.items) if batch.user is None else batch.user
+        self.asked = len(batch.targets)
         return F.cross_entropy(self.logits(user), batch.targets)
 
     def cached(self, feed: Feed, encoder: Encoder, data: Prepared, protocol: Protocol) -> Feed:
@@ -172,6 +174,14 @@ class Classify(Objective):
         self.keeping = True
         with torch.no_grad():
             return Cached(feed, encode_users(encoder, self.inputs(data, protocol), feed.cases, feed.length))
+
+    @property
+    def divisible(self) -> bool:
+        return self.norm != "batch"
+
+    @property
+    def terms(self) -> int | None:
+        return self.asked if self.divisible else None
 
     def read_by_row(self, encoder: Encoder) -> list[nn.Parameter]:
         return encoder.stem.tables()

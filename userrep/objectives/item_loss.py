@@ -1,4 +1,4 @@
-"""The item loss: how a state is compared with its answer and with the items that are not."""
+"""The item loss: how a state is terms with its answer and with the items that are not."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -32,6 +32,7 @@ class ItemLoss:
     def __init__(self, negatives: int, weigh: Callable[[Tensor], Tensor], gbce_t: float, table_l2: float) -> None:
         self.negatives, self.weigh, self.gbce_t, self.table_l2 = negatives, weigh, gbce_t, table_l2
         self.sampler: Sampler | None = None
+        self.terms = 0  # states of the last call, whose mean it returned
 
     @property
     def by_row(self) -> bool:
@@ -60,6 +61,7 @@ class ItemLoss:
         `targets` are the answers' ids, `(N,)`, or `(N, A)` for several of one state, each of weight 1 / A. Negatives
         are drawn from `generator`. Where `table_l2` is set, half of it times the squared norm of all items is added.
         """
+        self.terms = len(states)
         loss = self.compare(states, table, bias, targets, generator)
         return loss + self.table_l2 / 2 * table[RESERVED:].square().sum() if self.table_l2 else loss
 
@@ -157,7 +159,7 @@ class Auto(ItemLoss):
         if items < MANY or bias:
             return Full(self.negatives, self.weigh, self.gbce_t, self.table_l2)
         sampled = Sampled(self.negatives, self.weigh, self.gbce_t, self.table_l2)
-        sampled.told = f"loss: sampled, {self.negatives:,} of {items:,} items a step; loss=full forces the exact softmax"
+        sampled.told = f"loss: sampled, {self.negatives:,} of {items:,} items a step; loss=full forces the exact one"
         return sampled
 
 

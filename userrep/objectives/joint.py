@@ -54,6 +54,7 @@ class Joint(Parts):
     """
 
     kind = "joint"
+    asked = ""  # the part of the last loss
     metric = OVERALL
 
     @property
@@ -94,8 +95,17 @@ class Joint(Parts):
             }
         )
 
+    @property
+    def divisible(self) -> bool:
+        return all(part.divisible for part in self.parts.values())
+
+    @property
+    def terms(self) -> int | None:
+        return self.parts[self.asked].terms if self.divisible else None
+
     def loss(self, encoder: Encoder, batch: Batch, generator: torch.Generator) -> Tensor:
         assert batch.part is not None
+        self.asked = batch.part
         return self.weights[batch.part] * self.parts[batch.part].loss(encoder, batch, generator)
 
     def scores(self, encoder: Encoder, items: Tensor) -> Tensor:

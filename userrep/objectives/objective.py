@@ -113,6 +113,16 @@ class Objective(nn.Module, Component):
     def forget(self) -> None:
         """Drop what `cached` kept, since the encoder is about to change; nothing by default."""
 
+    @property
+    def divisible(self) -> bool:
+        """Whether the loss of a batch is a mean over comparisons that do not hang on each other; not known here."""
+        return False
+
+    @property
+    def terms(self) -> int | None:
+        """Return of how many comparisons the last loss was the mean; None where it is not divisible."""
+        return None
+
     def read_by_row(self, encoder: Encoder) -> list[nn.Parameter]:
         """Return the tables of which the loss reads single rows, never all at once; none where that is not known."""
         return []

@@ -183,6 +183,14 @@ class TargetItems(Ranking):
     def states_of(self, encoder: Encoder, items: Tensor) -> Tensor:
         return self.standardise(encoder.user(items))
 
+    @property
+    def divisible(self) -> bool:
+        return self.norm != "batch"
+
+    @property
+    def terms(self) -> int | None:
+        return self.item_loss.terms if self.divisible else None
+
     def read_by_row(self, encoder: Encoder) -> list[nn.Parameter]:
         own = [self.table] if self.table is not None and self.item_loss.by_row else []
         return [*encoder.stem.tables(), *own]

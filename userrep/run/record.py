@@ -15,6 +15,7 @@ from userrep.sequences.store import DESCRIPTIVE
 
 FORMAT = 1
 RECORD, CONFIG, LOCK, CHECKPOINT, LOG = "run.json", "config.yaml", ".lock", "checkpoint.pt", "log.jsonl"
+HOW = ("accumulate", "devices", "checkpoint_seconds")  # keys of a trainer that change how, and not what, is trained
 WEIGHTS = ("model.safetensors", "delta.safetensors")
 
 
@@ -196,6 +197,8 @@ def hash_of(verb: str, config: Mapping[str, Any], base: str | None) -> str:
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the config without where its values came from and the texts that describe its data set."""
     kept = {key: value for key, value in config.items() if key not in ("choices", "origins")}
+    if kept.get("trainer"):
+        kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key not in HOW}
     if kept.get("dataset"):
         kept["dataset"] = {key: value for key, value in kept["dataset"].items() if key not in DESCRIPTIVE}
     return kept

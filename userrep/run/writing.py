@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from userrep import console
+from userrep import console, team
 from userrep.errors import UsageError
 from userrep.files import explaining_write_errors, sha256_of, sweep, write_json, write_yaml
 from userrep.run import provenance
@@ -84,18 +84,29 @@ def writing(
         DataError: the folder cannot be written.
     """
     path = Path(path)
+    if team.follows():
+        yield _following(path, verb)
+        return
     with _locked(path):
         if fresh:
             _empty(path)
         session = Session(_opened(path, verb, config, parent))
         if session.finished_before:
             console.note(f"{path} is already finished with this config; --fresh would start it over")
+        team.agree(session.finished_before)
         try:
             yield session
         except BaseException:
             if not session.run.finished:
                 _leave(session)
             raise
+
+
+def _following(path: Path, verb: str) -> Session:
+    """Return the session of a process that follows: the leader has the run and writes it."""
+    if team.agree(0):
+        raise team.Handed()
+    return Session(Run(path, {"verb": verb, "status": "running", "choices": {}}))
 
 
 def _leave(session: Session) -> None:

@@ -12,7 +12,7 @@ from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.request import Request
 from userrep.stages.restore import untrained
 from userrep.stages.resume import resumed
-from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
+from userrep.stages.training import choose_device, clean, conditions, enlist, train, validation_metrics
 from userrep.training.fit import Job
 from userrep.training.seed import seed_everything
 from userrep.training.weights import count, save_weights
@@ -29,6 +29,7 @@ def run(request: Request) -> dict[str, Any]:
     path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config)
     if request.dry_run:
         return {"run": str(path), "config": config}
+    enlist(config["trainer"])
     data = open_prepared(request.data_dir, config["dataset"])
     with writing(path, verb=VERB, config=config, fresh=request.fresh) as session:
         if not session.finished_before:

@@ -18,7 +18,7 @@ from userrep.stages.request import Request
 from userrep.stages.restore import check_trained, hand_over, restore
 from userrep.stages.resume import resumed
 from userrep.stages.served import check_serves
-from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
+from userrep.stages.training import choose_device, clean, conditions, enlist, train, validation_metrics
 from userrep.training.fit import Job
 from userrep.training.journal import Journal
 from userrep.training.seed import seed_everything
@@ -40,6 +40,7 @@ def run(request: Request) -> dict[str, Any]:
     path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config, base)
     if request.dry_run:
         return {"run": str(path), "base": str(base.path), "config": config}
+    enlist(config["trainer"])
     data = open_prepared(request.data_dir, config["dataset"])
     with writing(path, verb=VERB, config=config, parent=base, fresh=request.fresh) as session:
         if not session.finished_before:

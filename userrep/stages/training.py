@@ -1,11 +1,12 @@
 """What the training stages share: devices, the shown loop, and what a finished run says of itself."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from userrep import console
+from userrep import console, team
 from userrep.errors import UsageError
 from userrep.methods.route_watch import MARK
 from userrep.sequences.protocol import Protocol
@@ -30,6 +31,24 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def enlist(trainer: dict[str, Any]) -> None:
+    """Hand the command to as many processes as `trainer.devices` says; they train it together and this one ends.
+
+    Raises:
+        Handed: they have ended.
+        UsageError: there are not so many devices.
+    """
+    wanted, own = int(trainer.get("devices", 1)), team.size()
+    if own > 1:
+        return
+    kind, there = ("GPUs", torch.cuda.device_count()) if torch.cuda.is_available() else ("cores", os.cpu_count() or 1)
+    if wanted > there:
+        raise UsageError(f"trainer.devices is {wanted}, and there are {there} {kind}", f"give at most {there}")
+    if wanted > 1:
+        console.note(f"training in {wanted} processes")
+        team.launch(wanted)
+
+
 def train(job: Job) -> dict[str, Any]:
     """Run the loop with a progress line; return the record of the chosen epoch, by the last phase's validation."""
     total = sum((job.trainer.epochs if phase.epochs is None else phase.epochs) for phase in job.phases)
@@ -43,6 +62,8 @@ def train(job: Job) -> dict[str, Any]:
             if progress.record is not None:
                 valid = {job.objective.metric: progress.record[job.objective.metric]}
                 console.note(_line(progress.record, job.objective.metric))
+    if team.follows():
+        raise team.Handed()
     records = [record for record in Journal(job.folder / "log.jsonl").records() if "epoch" in record]
     last = [record for record in records if record["phase"] == job.phases[-1].name]
     return next(record for record in reversed(last) if record["best"])

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from userrep import console
+from userrep import console, team
 from userrep.build import build
 from userrep.config import compose
+from userrep.errors import UsageError
 from userrep.methods.method import Method, Phase
 from userrep.methods.surgery import matching
 from userrep.models.encoder import Encoder
@@ -25,7 +26,7 @@ from userrep.stages.restore import base_encoder, check_data, check_trained, uses
 from userrep.stages.resume import resumed
 from userrep.stages.seen import share_seen
 from userrep.stages.served import check_serves
-from userrep.stages.training import choose_device, clean, conditions, train, validation_metrics
+from userrep.stages.training import choose_device, clean, conditions, enlist, train, validation_metrics
 from userrep.training.fit import Job
 from userrep.training.seed import seed_everything
 from userrep.training.weights import added_names, buffers, changed_buffers, count, identities, save_weights
@@ -37,6 +38,8 @@ def run(request: Request) -> dict[str, Any]:
     """Adapt, train, and write the delta; report what trained and what it weighs. `tasks=[...]` makes a run for each."""
     several = asked(request)
     if several is not None:
+        if team.size() > 1:
+            raise UsageError("a list of tasks makes several runs, and a team trains one", "give one task a command")
         return run_tasks(several, Steps(lambda own: _base(own, None), compose_from, _make, _told))
     earlier = resumed(request, VERB)
     base = _base(request, earlier)
@@ -48,6 +51,9 @@ def run(request: Request) -> dict[str, Any]:
     if request.dry_run:
         planned = {"controls": {control.name: str(control.path) for control in controls}} if controls else {}
         return {"run": str(path), "base": str(base.path), "config": config} | planned
+    if controls and (team.size() > 1 or config["trainer"].get("devices", 1) > 1):
+        raise UsageError("--controls makes several runs, and a team trains one", "make each with a command of its own")
+    enlist(config["trainer"])
     made = _make(base, request, config, path)
     answer = _told(made, base)
     if controls:
@@ -63,6 +69,8 @@ def _told(made: Run, base: Run) -> dict[str, Any]:
 
 def _make(base: Run, request: Request, config: dict[str, Any], path: Path) -> Run:
     """Return the run of a config at a path: trained, gone on with, or as it was made before."""
+    if config["trainer"].get("devices", 1) > team.size():
+        raise UsageError("a list of tasks trains on one device", "give one task a command, or trainer.devices=1")
     console.note(f"base {base.path}, task {config['choices']['task']}, method {config['choices']['method']}")
     data = open_prepared(request.data_dir, config["dataset"])
     check_data(base, data)

@@ -1,18 +1,20 @@
 """The training loop: phases, epochs, steps, in one place that knows nothing of methods but their phases."""
 
 import math
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from userrep import console
+from userrep import console, team
 from userrep.errors import ConfigError, DivergedError, Interrupted, suggest
+from userrep.files import sweep
 from userrep.methods.method import Phase
 from userrep.methods.surgery import train_only
 from userrep.models.encoder import Encoder
@@ -22,12 +24,15 @@ from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
 from userrep.signals import Stop
 from userrep.training import checkpoint
+from userrep.training.accumulation import Accumulation
 from userrep.training.checkpoint import Position
-from userrep.training.journal import Journal
+from userrep.training.journal import Journal, Unwritten
 from userrep.training.optim import clip_gradients, make_optimizer, set_rate
+from userrep.training.precision import precision
 from userrep.training.seed import generator, stream
 from userrep.training.tables import Rows, choose_rows, marked
 from userrep.training.trainer import Trainer
+from userrep.training.validation import validated
 from userrep.training.weights import load_weights, save_weights
 
 CHECKPOINT, BEST, LAST = "checkpoint.pt", "best.safetensors", "last.safetensors"
@@ -81,11 +86,13 @@ def fit(job: Job, stop: Stop) -> Iterator[Progress]:
 
     Raises DivergedError where the loss is not finite, Interrupted after a signal, with a checkpoint behind it.
     """
-    _sweep(job.folder)
-    journal = Journal(job.folder / "log.jsonl")
+    journal = Journal(job.folder / "log.jsonl") if not team.follows() else Unwritten(job.folder / "log.jsonl")
+    if not team.follows():
+        sweep(job.folder)
     path = job.folder / CHECKPOINT
     content = checkpoint.load(path) if path.exists() else None
     position = Position() if content is None else Position(**content["position"])
+    team.agree(0)  # all have read the checkpoint before the leader writes another
     journal.cut(position.log_position)
     job.encoder.to(job.device)
     job.objective.to(job.device)
@@ -120,11 +127,19 @@ class _Loop:
         self.optimizer = make_optimizer(
             job.encoder, job.objective, job.trainer, job.encoder.vocab_size, self.phase.slower, rows
         )
-        self.draws = generator(job.seed, "draws", position.phase)
+        self.precision, told = precision(job.trainer.precision, job.device, job.encoder.width)
+        if told:
+            console.note(told)
+        self.accumulation = Accumulation(job.objective, job.trainer.accumulate, self.phase.loss is not None)
+        self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        self.stopping = False
         if content is not None and state:
             self.optimizer.load_state_dict(state["optimizer"])
-            self.draws.set_state(state["draws"])
             checkpoint.restore_generators(content)  # making the feed may have drawn from the global stream
+        if team.size() > 1:
+            team.share_weights([*job.encoder.state_dict().values(), *job.objective.state_dict().values()])
+            place = ("rank", team.rank(), position.phase, position.updates)
+            torch.manual_seed(int(stream(job.seed, *place).integers(2**62)))  # each process its own dropout
         self.epochs = job.trainer.epochs if self.phase.epochs is None else self.phase.epochs
         self.steps = len(self._order(0)) if self.epochs else 0
         self.saved_at = self.resumed_at = time.monotonic()
@@ -141,11 +156,13 @@ class _Loop:
             yield from self._epoch()
         if position.best_epoch is not None:
             if position.phase == len(self.job.phases) - 1:
-                save_weights(self.job.folder / LAST, self.job.encoder, self.job.objective)
+                self._keep(LAST)
+            team.agree(0)  # the leader has written what all read now
             load_weights(self.job.folder / BEST, self.job.encoder, self.job.objective)
         following = Position(phase=position.phase + 1, seconds=self._seconds(), log_position=self.journal.position)
         position.__dict__.update(following.__dict__)
-        checkpoint.save(self.job.folder / CHECKPOINT, position, self.job.modules, {})
+        if not team.follows():
+            checkpoint.save(self.job.folder / CHECKPOINT, position, self.job.modules, {})
 
     def _epoch(self) -> Iterator[Progress]:
         position, job = self.position, self.job
@@ -173,31 +190,40 @@ class _Loop:
 
     def _step(self, index: np.ndarray) -> torch.Tensor:
         job, trainer = self.job, self.job.trainer
-        batch = self.feed.batch(index).to(job.device)
         total = self.epochs * self.steps
         set_rate(self.optimizer, trainer, self.position.updates, total)
         if self.phase.pace is not None:
             self.phase.pace(job.encoder, self.position.updates / total)
-        compute = self.phase.loss
-        if compute is None:
-            loss = job.objective.loss(job.encoder, batch, self.draws)
-        else:
-            loss = compute(job.encoder, job.objective, batch, self.draws)
-        if not loss.requires_grad:
-            raise self._idle()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        draws, stop = self._draws(), self.stop.received is not None
+        loss, self.stopping = self.accumulation.gradient(index, partial(self._loss, draws), self.trained, draws, stop)
         if trainer.clip:
             clip_gradients(self.optimizer, trainer.clip)
         self.optimizer.step()
-        return loss.detach()
+        return loss
+
+    def _draws(self) -> torch.Generator:
+        """Return the generator of this step, the same in all processes of a team, so that they share negatives."""
+        return generator(self.job.seed, "draws", self.position.phase, self.position.updates)
+
+    def _loss(self, draws: torch.Generator, index: np.ndarray) -> torch.Tensor:
+        job, compute = self.job, self.phase.loss
+        batch = self.feed.batch(index).to(job.device)
+        with self.precision():
+            if compute is None:
+                loss = job.objective.loss(job.encoder, batch, draws)
+            else:
+                loss = compute(job.encoder, job.objective, batch, draws)
+        if not loss.requires_grad:
+            raise self._idle()
+        return loss
 
     def _validated(self, epoch: int, losses: dict[str, float], seen: float) -> Progress:
         """Validate, log, and keep the weights where they are the best so far."""
         job, position = self.job, self.position
         job.encoder.eval()
         job.objective.eval()
-        metrics = job.objective.validate(job.encoder, job.data, job.protocol, job.judges)
+        metrics = validated(job.objective, job.encoder, job.data, job.protocol, job.judges)
         if self.phase.watch is not None:
             metrics = metrics | self.phase.watch(job.encoder, job.objective, job.data, job.protocol, job.judges)
         if job.objective.metric not in metrics:
@@ -211,7 +237,7 @@ class _Loop:
         position.waited = 0 if better else position.waited + 1
         if better:
             position.best, position.best_epoch = value, epoch
-            save_weights(job.folder / BEST, job.encoder, job.objective)
+            self._keep(BEST)
         record = {
             "phase": self.phase.name, "epoch": epoch, "updates": position.updates, "loss": None, **losses,
             **metrics, "best": better, "sequences_per_second": round(seen, 1), "seconds": round(self._seconds(), 3),
@@ -221,17 +247,25 @@ class _Loop:
 
     def _save_if_due(self, loss_sum: torch.Tensor) -> None:
         due = time.monotonic() - self.saved_at >= self.job.trainer.checkpoint_seconds
-        if due or self.stop.received is not None:
+        alone = team.size() == 1  # a team has agreed, and stops after the same step
+        stop = self.stopping or (alone and self.stop.received is not None)
+        if due or stop:
             self._save(loss_sum)
-        if self.stop.received is not None:
-            raise Interrupted(self.stop.received)
+        if stop:
+            raise Interrupted(self.stop.received or signal.SIGTERM)
+
+    def _keep(self, name: str) -> None:
+        if not team.follows():
+            save_weights(self.job.folder / name, self.job.encoder, self.job.objective)
 
     def _save(self, loss_sum: torch.Tensor) -> None:
         self._check_finite(loss_sum)
+        if team.follows():
+            return
         position = self.position
         position.loss_sum, position.seconds = float(loss_sum), self._seconds()
         position.log_position = self.journal.position
-        state = {"optimizer": self.optimizer.state_dict(), "draws": self.draws.get_state()}
+        state = {"optimizer": self.optimizer.state_dict()}
         checkpoint.save(self.job.folder / CHECKPOINT, position, self.job.modules, state)
         self.saved_at = time.monotonic()
 
@@ -286,9 +320,3 @@ def _going_on(job: Job, position: Position) -> str:
         return "going on: all phases are trained"
     where = f"phase {job.phases[position.phase].name}, epoch {position.epoch + 1}, step {position.step + 1}"
     return f"going on: {where}, after {position.updates:,} updates and {position.seconds:.0f} s"
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a kill inside a write left behind."""
-    for leftover in folder.glob(".*.tmp*"):
-        leftover.unlink(missing_ok=True)

@@ -36,3 +36,17 @@ class Journal:
         if not self.path.exists():
             return []
         return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+
+
+class Unwritten(Journal):
+    """The journal of a process that follows: the leader writes the same."""
+
+    @property
+    def position(self) -> int:
+        return 0
+
+    def append(self, record: dict[str, Any]) -> None:
+        return
+
+    def cut(self, position: int) -> None:
+        return

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from userrep.build import Component
 from userrep.errors import ConfigError
 
+PRECISIONS = ("fp32", "bf16", "auto")
 TABLES = ("auto", "dense", "lazy", "rowwise")
 
 
@@ -25,6 +26,9 @@ class Trainer(Component):
     validate_users      so many users choose the epoch by their validation cases, 0 for all: fewer are quicker
     tables              how item tables are updated: dense, all rows by Adam; lazy or rowwise, the rows that a step
                         read, by LazyAdam or RowAdagrad; auto, lazy where rows are many and the loss reads few
+    accumulate          parts that a batch is made of, one after another, where it does not fit into memory at once
+    precision           fp32; bf16, products in bfloat16 and all else in fp32; auto, whichever a probe finds faster
+    devices             processes that train together, each on its share of every batch; or say so to torchrun
     checkpoint_seconds  at most this much work is lost to a crash
     """
 
@@ -42,6 +46,9 @@ class Trainer(Component):
     patience: int = 0
     validate_users: int = 0
     tables: str = "auto"
+    accumulate: int = 1
+    precision: str = "fp32"
+    devices: int = 1
     checkpoint_seconds: float = 60.0
 
     def __post_init__(self) -> None:
@@ -61,5 +68,13 @@ class Trainer(Component):
             raise ConfigError(f"trainer.schedule is '{self.schedule}'", "choose linear or constant")
         if self.tables not in TABLES:
             raise ConfigError(f"trainer.tables is '{self.tables}'", f"choose from {', '.join(TABLES)}")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"trainer.precision is '{self.precision}'", f"choose from {', '.join(PRECISIONS)}")
+        if not 1 <= self.accumulate <= self.batch_size:
+            raise ConfigError(
+                f"trainer.accumulate is {self.accumulate}", f"give a number of parts from 1 to {self.batch_size}"
+            )
+        if self.devices < 1:
+            raise ConfigError(f"trainer.devices is {self.devices}", "give a number of at least 1")
         if not 0 <= self.warmup < 1:
             raise ConfigError(f"trainer.warmup is {self.warmup}", "give a share of the updates in [0, 1)")

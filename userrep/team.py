@@ -1,0 +1,198 @@
+"""The team: processes that train one model together, each on its share of every batch; usually one process alone.
+
+`torchrun` starts them and says so in the environment; `trainer.devices=N` starts them here. The first of them leads: it
+alone writes and prints. What they agree on they sum: gradients, how many examples they are of, whether to stop.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from userrep.errors import UserRepError
+
+if TYPE_CHECKING:
+    import torch
+
+GRACE = 30.0  # seconds in which others may end by themselves once one has ended
+_words: list[str] = []
+
+
+class Handed(UserRepError):
+    """The work was done by other processes, or is finished here because another leads: nothing is left to tell."""
+
+    kind = "handed"
+
+    def __init__(self, exit_code: int = 0) -> None:
+        super().__init__("handed over", "")
+        self.exit_code = exit_code  # type: ignore[misc]
+
+
+class TeammateLost(UserRepError):
+    """Another process of the team has died."""
+
+    kind = "team"
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(
+            f"another process of the team is gone: {cause}",
+            "the last checkpoint is whole: give the command again, on as many devices as there are, and it goes on",
+        )
+
+
+def remember(words: Sequence[str]) -> None:
+    """Keep the words of the command, which are what each process of a team is given."""
+    _words[:] = words
+
+
+def size() -> int:
+    """Return how many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """Return the place of this process among them, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def follows() -> bool:
+    """Say whether another process leads."""
+    return rank() > 0
+
+
+def local_rank() -> int:
+    """Return the place of this process on its machine, which is the number of its device."""
+    return int(os.environ.get("LOCAL_RANK", rank()))
+
+
+def share(index: np.ndarray) -> np.ndarray:
+    """Return this process's share of the examples of a batch; each example is in one share."""
+    return index[rank() :: size()] if size() > 1 else index
+
+
+def launch(devices: int) -> None:
+    """Run this command in `devices` processes, then end: raise Handed with the exit code of the one that failed first.
+
+    A signal is passed on, so that all of them write what they must and stop.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(devices)}
+    command = [sys.executable, "-m", "userrep", *_words]
+    children = [
+        subprocess.Popen(
+            command, env=shared | {"RANK": str(place), "LOCAL_RANK": str(place)}, stdin=subprocess.DEVNULL,
+            stdout=None if place == 0 else subprocess.DEVNULL,
+        )
+        for place in range(devices)
+    ]  # fmt: skip
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def pass_on(number: int, frame: object) -> None:
+        for child in children:
+            if child.poll() is None:
+                child.send_signal(number)
+
+    for number in before:
+        signal.signal(number, pass_on)
+    try:
+        raise Handed(_wait(children))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait(children: list[subprocess.Popen[bytes]]) -> int:
+    """Wait for all; where one fails, give the others some time to notice, then stop them. Return the code to end with.
+
+    The first that fails knows why; others only know that it is gone.
+    """
+    first, deadline = 0, float("inf")
+    while any(child.poll() is None for child in children):
+        failed = [child.returncode for child in children if child.returncode]
+        if failed and not first:
+            first, deadline = failed[0], time.monotonic() + GRACE
+        if time.monotonic() > deadline:
+            for child in children:
+                child.kill()
+        time.sleep(0.05)
+    codes = [child.returncode for child in children if child.returncode]
+    lead = children[0].returncode
+    code = lead if lead and lead != TeammateLost.exit_code else first or next(iter(codes), 0)
+    return 128 - code if code < 0 else code
+
+
+@cache
+def join() -> None:
+    """Meet the other processes, once; a process alone meets nobody."""
+    if size() == 1:
+        return
+    from torch import distributed
+
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if _cuda() else "gloo", timeout=timedelta(minutes=10))
+
+
+def _cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def agree(value: float) -> float:
+    """Return the leader's value."""
+    if size() == 1:
+        return value
+    import torch
+
+    told = torch.tensor([value], dtype=torch.float64)
+    _together("broadcast", told, 0)
+    return float(told)
+
+
+def add(*values: "torch.Tensor") -> None:
+    """Sum tensors over all processes, in place."""
+    if size() > 1:
+        for value in values:
+            _together("all_reduce", value)
+
+
+def share_weights(values: Sequence["torch.Tensor"]) -> None:
+    """Give every process the leader's values, in place: what each drew for itself would part them."""
+    for value in values:
+        _together("broadcast", value.detach(), 0)
+
+
+def gather_rows(value: "torch.Tensor") -> list["torch.Tensor"]:
+    """Return every process's tensor, in order; they may differ in length `(N, ...)` alone."""
+    if size() == 1:
+        return [value]
+    import torch
+
+    lengths = torch.zeros(size(), dtype=torch.int64, device=value.device)
+    lengths[rank()] = len(value)
+    add(lengths)
+    most = int(lengths.max())
+    padded = value.new_zeros((most, *value.shape[1:]))
+    padded[: len(value)] = value
+    found = [torch.empty_like(padded) for _ in range(size())]
+    _together("all_gather", found, padded)
+    return [one[:length] for one, length in zip(found, lengths.tolist(), strict=True)]
+
+
+def _together(what: str, *given: object) -> None:
+    from torch import distributed
+
+    join()
+    try:
+        getattr(distributed, what)(*given)
+    except RuntimeError as error:
+        raise TeammateLost(str(error).splitlines()[0]) from error
