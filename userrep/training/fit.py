@@ -26,6 +26,7 @@ from userrep.signals import Stop
 from userrep.training import checkpoint
 from userrep.training.accumulation import Accumulation
 from userrep.training.checkpoint import Position
+from userrep.training.compiling import compile_blocks, undo
 from userrep.training.journal import Journal, Unwritten
 from userrep.training.optim import clip_gradients, make_optimizer, set_rate
 from userrep.training.precision import precision
@@ -102,9 +103,12 @@ def fit(job: Job, stop: Stop) -> Iterator[Progress]:
                 phase.begin(job.encoder)  # for its parametrisations: the weights come next
         checkpoint.restore(content, job.modules)
         console.note(_going_on(job, position))
-    while position.phase < len(job.phases):
-        yield from _Loop(job, journal, position, content, stop).run()
-        content = None
+    try:
+        while position.phase < len(job.phases):
+            yield from _Loop(job, journal, position, content, stop).run()
+            content = None
+    finally:
+        undo(job.encoder)  # what is reported and served is made by the blocks as they are written
 
 
 class _Loop:
@@ -128,8 +132,9 @@ class _Loop:
             job.encoder, job.objective, job.trainer, job.encoder.vocab_size, self.phase.slower, rows
         )
         self.precision, told = precision(job.trainer.precision, job.device, job.encoder.width)
-        if told:
-            console.note(told)
+        for sentence in (told, compile_blocks(job.encoder, job.trainer.compile, job.device, job.length)):
+            if sentence:
+                console.note(sentence)
         self.accumulation = Accumulation(job.objective, job.trainer.accumulate, self.phase.loss is not None)
         self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         self.stopping = False

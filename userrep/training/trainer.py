@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from userrep.build import Component
 from userrep.errors import ConfigError
 
+COMPILING = ("none", "blocks", "graphs")
 PRECISIONS = ("fp32", "bf16", "auto")
 TABLES = ("auto", "dense", "lazy", "rowwise")
 
@@ -28,6 +29,7 @@ class Trainer(Component):
                         read, by LazyAdam or RowAdagrad; auto, lazy where rows are many and the loss reads few
     accumulate          parts that a batch is made of, one after another, where it does not fit into memory at once
     precision           fp32; bf16, products in bfloat16 and all else in fp32; auto, whichever a probe finds faster
+    compile             none; blocks, by torch.compile; graphs, with CUDA graphs too; as they were where that fails
     devices             processes that train together, each on its share of every batch; or say so to torchrun
     checkpoint_seconds  at most this much work is lost to a crash
     """
@@ -48,6 +50,7 @@ class Trainer(Component):
     tables: str = "auto"
     accumulate: int = 1
     precision: str = "fp32"
+    compile: str = "none"
     devices: int = 1
     checkpoint_seconds: float = 60.0
 
@@ -70,6 +73,8 @@ class Trainer(Component):
             raise ConfigError(f"trainer.tables is '{self.tables}'", f"choose from {', '.join(TABLES)}")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"trainer.precision is '{self.precision}'", f"choose from {', '.join(PRECISIONS)}")
+        if self.compile not in COMPILING:
+            raise ConfigError(f"trainer.compile is '{self.compile}'", f"choose from {', '.join(COMPILING)}")
         if not 1 <= self.accumulate <= self.batch_size:
             raise ConfigError(
                 f"trainer.accumulate is {self.accumulate}", f"give a number of parts from 1 to {self.batch_size}"
