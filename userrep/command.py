@@ -53,7 +53,7 @@ def execute(verb: str, request: Request, *, json: bool) -> int:
 
 
 def rehearse(verb: str, request: Request, *, has_dry_run: bool, base_is_there: bool) -> dict[str, Any]:
-    """Return what --dry-run would answer; of a verb that has no dry run, and of a base to come, what is known.
+    """Return what --dry-run would answer; `composed` in place of `config` where the base is still to be made.
 
     Raises:
         UserRepError: the command cannot work.
@@ -61,19 +61,17 @@ def rehearse(verb: str, request: Request, *, has_dry_run: bool, base_is_there: b
     with with_own(request.data_dir / "conf"):
         if has_dry_run and base_is_there:
             return {"verb": verb, **_stage(verb).run(replace(request, dry_run=True))}
-        if has_dry_run:
-            _compose_alone(verb, request)
-    return {"verb": verb}
+        return {"verb": verb, "composed": _compose_alone(verb, request)} if has_dry_run else {"verb": verb}
 
 
-def _compose_alone(verb: str, request: Request) -> None:
-    """Check the overrides of a command as far as that goes without its base: what they say of the base's own is not."""
+def _compose_alone(verb: str, request: Request) -> dict[str, Any]:
+    """Compose a command as far as that goes without its base: what it says of the base's own is left unchecked."""
     from userrep.config import compose
 
     uses = (*VERBS[verb].uses, "experiment")
     roots = {text: text.lstrip("+~").partition("=")[0].partition(".")[0] for text in request.overrides}
     beyond = (*(group for group in GROUPS if group not in uses), "tasks", "chain")
-    compose(verb, [text for text, root in roots.items() if root not in beyond], request.config_dir)
+    return compose(verb, [text for text, root in roots.items() if root not in beyond], request.config_dir)
 
 
 def _stage(verb: str) -> ModuleType:

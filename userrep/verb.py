@@ -35,7 +35,7 @@ class Ask:
 def register(
     app: typer.Typer, name: str, *common: str, **settings: Any
 ) -> Callable[[Callable[..., Ask]], Callable[..., Ask]]:
-    """Register a function as a verb of `app`: its own parameters, then the common ones named; `settings` are of Typer."""
+    """Register a function as a verb of `app`: its own parameters, then the common ones named; `settings`: Typer's."""
 
     def decorate(ask: Callable[..., Ask]) -> Callable[..., Ask]:
         own = inspect.signature(ask).parameters

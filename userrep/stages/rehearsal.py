@@ -1,12 +1,13 @@
 """Rehearsal: every trial of a sweep is composed and checked before the first begins."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from userrep import console
+from userrep.build import build
 from userrep.errors import UserRepError
 from userrep.files import digest, read_json
 from userrep.run.record import RECORD, comparable
@@ -14,6 +15,7 @@ from userrep.sweep.trial import Trial, slug
 from userrep.sweep.words import Override, mentions, named_run, parts
 
 Rehearse = Callable[..., dict[str, Any]]  # of the words of a command: what its dry run answers
+BUILT = ("trainer", "protocol", "method", "task", "objective", "baseline")
 Answers = dict[tuple[str, ...], dict[str, Any]]
 
 
@@ -60,11 +62,20 @@ def completed(trial: Trial, rehearse: Rehearse, there: bool = True, answers: Ans
     alike = _but_seed(trial.words)
     known = alike in answers
     if not known:
-        answers[alike] = rehearse(trial.words, base_is_there=there)
+        answers[alike] = _built(rehearse(trial.words, base_is_there=there))
     answer = answers[alike]
     own = None if known or not answer.get("run") else Path(answer["run"])
     words = _with_base(trial.words, answer.get("base"))
     return replace(trial, words=words, run=named_run(words) or own, config=_digest(answer.get("config")))
+
+
+def _built(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer after building what can be built without data: a value that cannot work is refused there."""
+    config = answer.get("config") or answer.get("composed") or {}
+    for name in BUILT:
+        if isinstance(config.get(name), Mapping):
+            build(config[name], at=name)
+    return answer
 
 
 def _but_seed(words: Sequence[str]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,8 @@ def _search(asked: Asked, folder: Path, request: Request) -> dict[str, Any]:
     """Check the corners of the space, then let Optuna propose trials until as many as asked for have ended."""
     space = space_of(asked.words)
     corners = rehearsed(_corners(space), asked.rehearse)
+    pinned = corners[0].words[len(space.words({})) :]  # the base, where none was named: one for all that is proposed
+    space = replace(space, template=(*space.template, *pinned))
     aim = aim_of(asked.rehearse(corners[0].words), asked.by, asked.trials, asked.search_seed, asked.pruner)
     study = folder if request.run else folder / f"search-{digest([*space.words({}), aim.metric])[:8]}"
     if request.dry_run:

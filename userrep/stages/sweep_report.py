@@ -70,10 +70,10 @@ def _ended(outcome: Outcome) -> str:
     return f"finished before{value}" if outcome.before else f"finished in {outcome.seconds:.0f} s{value}"
 
 
-def score(outcome: Outcome) -> tuple[str, float] | None:
-    """Return the headline validation metric of the run of a trial, None where it has none."""
+def score(outcome: Outcome, metric: str | None = None) -> tuple[str, float] | None:
+    """Return the headline validation metric of the run of a trial, or `metric`; None where it has none."""
     try:
-        return headline(open_run(outcome.run, checked=False)) if outcome.run else None
+        return headline(open_run(outcome.run, checked=False), metric) if outcome.run else None
     except UserRepError:
         return None
 
@@ -91,7 +91,7 @@ def report(
 ) -> dict[str, Any]:
     """Print a line a trial and why some failed; return the answer of the sweep with its exit code."""
     ended = [queue.outcomes[trial.key] for trial in trials]
-    _show(folder, ended)
+    _show(folder, ended, search.aim.metric if search else None)
     for trial, outcome in ended:
         if outcome.status == "failed":
             console.warn(f"{trial.name} failed: {outcome.error}; its log: {ledger.place(trial) / LOG}")
@@ -107,13 +107,13 @@ def report(
     return answer | {"exit_code": FAILED if bad else 0}
 
 
-def _show(folder: Path, ended: Sequence[tuple[Trial, Outcome]]) -> None:
+def _show(folder: Path, ended: Sequence[tuple[Trial, Outcome]], metric: str | None) -> None:
     axes = list(dict.fromkeys(key for trial, _ in ended for key in trial.values)) or ["trial"]
-    metrics = {found[0] for _, outcome in ended if (found := score(outcome))}
+    metrics = {found[0] for _, outcome in ended if (found := score(outcome, metric))}
     columns = [*axes, "status", f"valid {metrics.pop()}" if len(metrics) == 1 else "valid", "seconds", "run"]
     rows = []
     for trial, outcome in ended:
-        found = score(outcome)
+        found = score(outcome, metric)
         place = [trial.values.get(key, "-") for key in axes] if trial.values else [trial.name, *["-"] * (len(axes) - 1)]
         seconds = console.Figure(f"{outcome.seconds:,.0f}")
         rows.append([*place, outcome.status, found and found[1], seconds, outcome.run or "-"])
