@@ -42,7 +42,11 @@ class Launcher(Protocol):
 
 
 def begin(
-    command: Sequence[str], place: Path, environment: Mapping[str, str], descriptors: Sequence[int] = ()
+    command: Sequence[str],
+    place: Path,
+    environment: Mapping[str, str],
+    descriptors: Sequence[int] = (),
+    cwd: str | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a command in a session of its own: Ctrl-C in the terminal reaches the sweep alone, which stops it once.
 
@@ -54,7 +58,7 @@ def begin(
         with (place / ANSWER).open("wb") as answer, (place / LOG).open("ab") as log:
             return subprocess.Popen(
                 list(command), stdin=subprocess.DEVNULL, stdout=answer, stderr=log, env={**os.environ, **environment},
-                pass_fds=tuple(descriptors), start_new_session=True,
+                pass_fds=tuple(descriptors), cwd=cwd, start_new_session=True,
             )  # fmt: skip
 
 

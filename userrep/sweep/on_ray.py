@@ -2,7 +2,9 @@
 
 import logging
 import os
+import re
 import signal
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,15 +19,14 @@ from userrep.sweep.ledger import LOG
 from userrep.sweep.slots import THREADS
 
 STOP = ".stop"
-POLL = 0.2
+POLL, PATIENCE = 0.2, 10.0  # seconds
 
 
 def conduct(command: Sequence[str], cwd: str, place: str, environment: Mapping[str, str]) -> int:
     """Run a command to its end on the machine of a Ray worker; ask it to stop once the file `.stop` is in its place."""
     if (Path(place) / STOP).exists():  # it waited for room when the sweep was stopped
         return 128 + signal.SIGTERM
-    os.chdir(cwd)
-    process, asked = begin(command, Path(place), environment), False
+    process, asked = begin(command, Path(place), environment, cwd=cwd), False
     while process.poll() is None:
         if not asked and (Path(place) / STOP).exists():
             asked = True
@@ -92,6 +93,12 @@ class OnRay:
         return RayChild(self._ray, task, place, self._running)
 
 
+def _knock(address: str) -> None:
+    """Raise OSError for an address at which nobody listens: Ray itself would try for minutes."""
+    if found := re.fullmatch(r"(?:ray://)?([\w.-]+):(\d+)", address):
+        socket.create_connection((found[1], int(found[2])), timeout=PATIENCE).close()
+
+
 @contextmanager
 def on_ray(cpus: int, jobs_per_gpu: int, jobs: int | None, program: Sequence[str] = PROGRAM) -> Iterator[OnRay]:
     """Connect to the cluster of RAY_ADDRESS, or to the one of this machine, or start one here.
@@ -103,13 +110,14 @@ def on_ray(cpus: int, jobs_per_gpu: int, jobs: int | None, program: Sequence[str
         import ray
     except ImportError as error:
         raise UsageError("--on ray needs Ray", "pip install 'userrep[ray]'") from error
+    address = os.environ.get("RAY_ADDRESS", "")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        address = os.environ.get("RAY_ADDRESS", "this machine")
+        _knock(address)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError) as error:
         remedy = "start one with `ray start --head`, or set RAY_ADDRESS"
-        raise UsageError(f"no Ray cluster at {address}: {error}", remedy) from error
+        raise UsageError(f"no Ray cluster answers at {address or 'this machine'}: {error}", remedy) from error
     try:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(node.get("CPU", 0) >= cpus for node in nodes):
