@@ -54,6 +54,15 @@ def test_a_flag_and_the_override_that_it_is_short_for_are_one_axis(words: tuple[
     assert found[0].words == ("pretrain", *(word.replace("4,5", "4") for word in words))
 
 
+def test_names_behind_a_verb_are_an_axis_and_paths_are_none() -> None:
+    found = trials(("baseline", "majority,svd_lr", "task=age,gender"))
+    assert [trial.words[1:] for trial in found] == [
+        (name, task) for name in ("majority", "svd_lr") for task in ("task=age", "task=gender")
+    ]
+    assert found[0].name == "majority-age"
+    assert len(trials(("evaluate", "runs/a,runs/b"))) == len(trials(("transfer", "--from", "a,b"))) == 1
+
+
 def test_a_value_that_is_listed_twice_is_one_trial() -> None:
     assert len(trials(("pretrain", "seed=0,0,1"))) == 2
 

@@ -1,5 +1,6 @@
 """What a sweep tells: who runs and who has ended while it goes on, a table and the failures at its end."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from userrep.sweep.trial import Trial
 
 FAILED = 6  # the exit code of a sweep some of whose trials failed
 ORDER = ("finished", "pruned", "failed", "skipped")
-SHOWN = 5  # failures on the board
+SHOWN, LETTERS = 5, 80  # failures on the board; of a line there
+DRAWN = 0.5  # seconds between two drawings of it
 
 
 class Teller:
@@ -26,11 +28,14 @@ class Teller:
     def __init__(self, total: int, board: Board | None) -> None:
         self._total, self._board = total, board
         self._told: set[tuple[str, str]] = set()
-        self._ended = 0
+        self._ended, self._drawn = 0, 0.0
 
     def tell(self, queue: Queue) -> None:
         """Show where the queue stands."""
         if self._board is not None:
+            if time.monotonic() - self._drawn < DRAWN and len(queue.outcomes) == self._ended:
+                return
+            self._drawn, self._ended = time.monotonic(), len(queue.outcomes)
             self._board.show(self._title(queue), ("trial", "where", "seconds", "last line"), self._rows(queue))
             return
         for key, one in queue.running.items():
@@ -57,7 +62,9 @@ class Teller:
         failed = [(trial, outcome) for trial, outcome in queue.outcomes.values() if outcome.status == "failed"]
         rows: list[list[Any]] = [[trial.name, "failed", int(one.seconds), one.error] for trial, one in failed[-SHOWN:]]
         for one in queue.running.values():
-            rows.append([one.trial.name, one.child.where, int(one.seconds), queue.ledger.last_line(one.trial)])
+            rows.append(
+                [one.trial.name, one.child.where, int(one.seconds), queue.ledger.last_line(one.trial)[:LETTERS]]
+            )
         rows += [[trial.name, queue.ledger.holder(trial), None, ""] for trial in queue.elsewhere.values()]
         return rows
 

@@ -6,7 +6,7 @@ from itertools import product
 
 from userrep.composition import alternatives
 from userrep.sweep.trial import Trial, slug
-from userrep.sweep.words import SUGAR, Override, parts
+from userrep.sweep.words import NAME, SUGAR, Override, parts
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def name_of(values: dict[str, str]) -> str:
 
 def _short(key: str) -> str:
     last = key.lstrip("+~").rpartition(".")[2]
-    return {"seed": "s"}.get(last, "" if last in SUGAR else last)
+    return {"seed": "s"}.get(last, "" if last in (*SUGAR, NAME) else last)
 
 
 def _axis(part: str | Override) -> Axis:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 JOURNAL, LOCK, MEMBERS, LOG = "journal.log", "search.lock", "members", "log.jsonl"
 NAME = "userrep"
+LOOK = 1.0  # seconds between two looks at what other processes have told
 PRUNERS = ("median", "halving", "none")
 
 
@@ -53,15 +54,17 @@ class Search:
         self.study = self._open()
         self._asked: dict[str, tuple[Trial, list[optuna.Trial]]] = {}
         self._reported: dict[str, int] = {}
-        self._over, self._looked = False, 0.0
+        self._over, self._looked, self._pause = False, 0.0, 0.0
 
     def offer(self, running: Collection[str], room: bool) -> list[Trial]:
         """Return what was proposed and has not begun; where there is nothing and room, one more."""
         waiting = [trial for key, (trial, _) in self._asked.items() if key not in running]
-        if waiting or not room or self.over():
+        if waiting or not room or self.over() or time.monotonic() < self._pause:
             return waiting
         with self._locked():
-            return self._ask()
+            found = self._ask()
+        self._pause = 0.0 if found else time.monotonic() + LOOK  # others are at the last ones, or it could not work
+        return found
 
     def doomed(self) -> list[tuple[Trial, Outcome]]:
         """Return nothing: no trial of a search needs another."""
@@ -71,7 +74,7 @@ class Search:
         """Tell the study how a trial did on validation."""
         for asked in self._asked.pop(trial.key, (trial, []))[1]:
             self._tell(asked, outcome)
-        self._looked = 0.0
+        self._looked = self._pause = 0.0
 
     def hopeless(self, trial: Trial) -> bool:
         """Report what the run of a trial has logged since, and say whether the pruner gives it up."""
@@ -88,7 +91,7 @@ class Search:
 
     def over(self) -> bool:
         """Say whether all trials have been told, here or by another process."""
-        if not self._over and time.monotonic() - self._looked >= 1.0:
+        if not self._over and time.monotonic() - self._looked >= LOOK:
             self._looked = time.monotonic()
             self._over = len(self._told()) >= self.aim.trials
         return self._over

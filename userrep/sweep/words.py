@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SUGAR = ("method", "task", "dataset", "model", "seed")
+NAME = "name"  # the key of the name behind a verb, as of `baseline majority`
+_NAMES = re.compile(r"[\w-]+(,[\w-]+)+")
 _OVERRIDE = re.compile(r"[~+]{0,2}[A-Za-z_][\w.]*=.*", re.DOTALL)
 
 
@@ -25,13 +27,18 @@ class Override:
 
     def words(self, value: str) -> tuple[str, ...]:
         """Return the words that give the key another value."""
+        if self.key == NAME:
+            return (value,)
         if not self.flag:
             return (f"{self.key}={value}",)
         return (f"{self.flag[0]}{value}",) if self.flag[0].endswith("=") else (self.flag[0], value)
 
 
 def parts(words: Sequence[str]) -> list[str | Override]:
-    """Split a command into overrides, flags that are short for one among them, and all its other words."""
+    """Split a command into overrides, flags that are short for one among them, and all its other words.
+
+    A list of names right behind the verb, as of `baseline majority,popularity`, is an override of `name`.
+    """
     found: list[str | Override] = []
     waiting = list(words)
     while waiting:
@@ -40,6 +47,8 @@ def parts(words: Sequence[str]) -> list[str | Override]:
         if flag.removeprefix("--") in SUGAR and word.startswith("--") and (joined or waiting):
             name = flag.removeprefix("--")
             found.append(Override(name, value, (f"{flag}=",)) if joined else Override(name, waiting.pop(0), (flag,)))
+        elif len(found) == 1 and _NAMES.fullmatch(word):
+            found.append(Override(NAME, word, ()))
         elif _OVERRIDE.fullmatch(word):
             found.append(Override(flag, value, ()))
         else:
