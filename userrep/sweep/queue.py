@@ -151,24 +151,32 @@ class Queue:
             self._consider(trial)
 
     def _consider(self, trial: Trial) -> None:
-        """Take the outcome of a trial that has one, else run it where it is free and there is room."""
+        """Take the outcome of a trial that has one, whoever ran it; else begin it where there is room."""
+        outcome = self.ledger.outcome(trial)
+        if outcome is None and self.launcher.free():
+            outcome = self._begin(trial)
+        if outcome is not None:
+            self.elsewhere.pop(trial.key, None)
+            self._end(trial, outcome)
+
+    def _begin(self, trial: Trial) -> Outcome | None:
+        """Claim and start a trial; return its outcome where it came to its end just before the claim."""
         claim = self.ledger.claim(trial)
         if claim is None:
             self.elsewhere[trial.key] = trial
-            return
+            return None
         self.elsewhere.pop(trial.key, None)
         try:
             outcome = self.ledger.outcome(trial)
-            if outcome is None and self.launcher.free():
+            if outcome is None:
                 child = self.launcher.start(trial.words, self.ledger.place(trial), claim)
                 self.running[trial.key] = Running(trial, child, claim)
-                return
+                return None
         except BaseException:
             claim.release()
             raise
         claim.release()
-        if outcome is not None:
-            self._end(trial, outcome)
+        return outcome
 
     def _collect(self) -> None:
         for key, one in list(self.running.items()):
