@@ -13,6 +13,7 @@ import pytest
 
 import userrep as package
 
+pytestmark = pytest.mark.timeout(600)  # children of their own, on a busy machine; seconds of one core
 TOP = Path(package.__file__).parent.parent
 SMALL = ("dataset=synthetic", "model.width=8", "model.dilations=[1]", "trainer.batch_size=64")
 
@@ -138,7 +139,6 @@ def test_the_base_that_was_chosen_is_named_in_every_command(sweep: Any, succeed:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_killed_sweep_goes_on_and_ends_as_if_nothing_had_happened(
     workplace: Path, prepared_data_dir: Path, sweep: Any
 ) -> None:
@@ -160,7 +160,6 @@ def test_a_killed_sweep_goes_on_and_ends_as_if_nothing_had_happened(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_search_is_by_validation_and_goes_on(sweep: Any, workplace: Path) -> None:
     pytest.importorskip("optuna", reason="needs the extra `search`")
     words = ("pretrain", *SMALL, "trainer.lr=log:1e-4:1e-1", "trainer.epochs=1", "--search", "optuna", "--jobs", "2")
@@ -174,7 +173,6 @@ def test_a_search_is_by_validation_and_goes_on(sweep: Any, workplace: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_ray_cluster_of_two_workers_runs_the_same_trials(
     sweep: Any, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,11 +8,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from stubs import noted, stub_trial, stub_trials, worked
 
 from userrep.sweep.claim import take
 from userrep.sweep.ledger import Ledger
 
+pytestmark = pytest.mark.timeout(600)  # on a busy machine; some ten seconds
+PATIENCE = 300  # seconds after which a shell is taken to hang
 TOP = Path(__file__).parent.parent.parent
 
 
@@ -25,7 +28,7 @@ def shell(folder: Path, count: int, seconds: float, slots: int = 1) -> "subproce
 
 
 def wait_until_begun(notes: Path, count: int = 1) -> None:
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + PATIENCE
     while len(noted(notes)) < count:
         assert time.monotonic() < ends, "nothing began"
         time.sleep(0.02)
@@ -33,7 +36,7 @@ def wait_until_begun(notes: Path, count: int = 1) -> None:
 
 def test_two_shells_share_a_list_and_run_each_trial_once(tmp_path: Path) -> None:
     shells = [shell(tmp_path, 12, 0.3) for _ in range(2)]
-    told = [one.communicate(timeout=100)[0].split() for one in shells]
+    told = [one.communicate(timeout=PATIENCE)[0].split() for one in shells]
     assert [one.returncode for one in shells] == [0, 0]
     began = noted(tmp_path / "notes")
     assert Counter(began) == {f"t{number}": 1 for number in range(12)}
@@ -89,7 +92,7 @@ def test_sigterm_to_a_shell_stops_its_children_and_another_goes_on(tmp_path: Pat
     first = shell(tmp_path, 2, 60.0, slots=2)
     wait_until_begun(notes, 2)
     first.send_signal(signal.SIGTERM)
-    assert first.wait(timeout=30) == 143
+    assert first.wait(timeout=PATIENCE) == 143
     assert sorted(noted(notes, "stopped")) == ["t0", "t1"]
     for trial in stub_trials(notes, 2, 60.0):
         claim = take(tmp_path / "sweep" / trial.folder / ".claim")
