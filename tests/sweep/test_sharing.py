@@ -47,11 +47,11 @@ def test_two_shells_share_a_list_and_run_each_trial_once(tmp_path: Path) -> None
 def test_a_killed_parent_leaves_no_trial_to_run_twice_at_a_time(tmp_path: Path) -> None:
     """The child goes on and keeps its claim; who comes next waits for it, then runs what has no answer."""
     notes = tmp_path / "notes"
-    first = shell(tmp_path, 2, 2.0)
+    first = shell(tmp_path, 2, 4.0)
     wait_until_begun(notes)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    trials = stub_trials(notes, 2, 2.0)
+    trials = stub_trials(notes, 2, 4.0)
     assert take(tmp_path / "sweep" / trials[0].folder / ".claim") is None, "the orphan holds its claim"
     queue = worked(trials, tmp_path / "sweep", slots=2)
     assert {outcome.status for _, outcome in queue.outcomes.values()} == {"finished"}
