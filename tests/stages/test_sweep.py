@@ -62,6 +62,7 @@ def test_a_typo_is_refused_before_the_first_trial(
         ((), "over one command, or over a list"),
         (("pretrain", "--file", "list.txt"), "over one command, or over a list"),
         (("sweep", "pretrain"), "sweep over a sweep"),
+        (("pretrain", "seed=0,1", "--resume"), "--resume means one run"),
         (("pretrain", "--trials", "3"), "are for a search"),
         (("pretrain", "--gpus", "0", "--jobs", "2"), "both --gpus and --jobs"),
         (("pretrain", "--gpus", "0", "--on", "ray"), "of this machine"),
