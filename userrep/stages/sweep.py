@@ -80,7 +80,11 @@ def _check(asked: Asked) -> None:
             "type userrep sweep VERB ..., or userrep sweep --file list.txt",
         ),
         (asked.words[:1] == (VERB,), "this is a sweep over a sweep", "name the verb of the trials"),
-        ("--resume" in asked.words, "--resume means one run, and this is a sweep", "leave it out: a sweep goes on anyway"),
+        (
+            "--resume" in asked.words,
+            "--resume means one run, and this is a sweep",
+            "leave it out: a sweep goes on anyway",
+        ),
         (
             asked.search is None and (asked.trials is not None or asked.by is not None),
             "--trials and --by are for a search",
