@@ -13,7 +13,7 @@ import userrep
 TOP = Path(userrep.__file__).parent
 FLOORS = {
     "errors": 0,
-    **dict.fromkeys(("files", "console", "build", "signals", "groups", "composition", "team"), 1),
+    **dict.fromkeys(("files", "console", "build", "signals", "groups", "composition", "team", "board"), 1),
     "config": 2,
     **dict.fromkeys(("sequences", "datasets"), 3),
     "models": 4,
@@ -21,7 +21,7 @@ FLOORS = {
     "objectives": 6,
     "methods": 7,
     **dict.fromkeys(("baselines", "interop"), 8),
-    **dict.fromkeys(("training", "run"), 9),
+    **dict.fromkeys(("training", "run", "sweep"), 9),
     "stages": 10,
     **dict.fromkeys(("arguments", "command", "verb", "looking", "cli", "__main__"), 11),
 }

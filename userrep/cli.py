@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ import userrep
 from userrep import command, team
 from userrep.arguments import COLUMN, COMPOSING, MAKING, Run, choices_of
 from userrep.looking import looking
-from userrep.verb import Ask, register
+from userrep.verb import Ask, register, rehearse
 
 app = typer.Typer(
     name="userrep",
@@ -135,6 +136,51 @@ def import_(
     """Make a run of an encoder that other code trained."""
     extra = {"checkpoint": checkpoint, "kind": kind, "shape": tuple(shape or ()), "items": items}
     return Ask(extra=extra)
+
+
+class Searcher(StrEnum):
+    """What may propose the trials of a sweep."""
+
+    optuna = "optuna"
+
+
+class Pruner(StrEnum):
+    """What may end trials of a search early."""
+
+    median = "median"
+    halving = "halving"
+    none = "none"
+
+
+class Cluster(StrEnum):
+    """What may run the trials of a sweep elsewhere."""
+
+    ray = "ray"
+
+
+@_verb("sweep", "run", "dry_run", "json", context_settings={"ignore_unknown_options": True})
+def sweep(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="VERB ...", help="A command; lists in it, as task=age,gender, are its axes."),
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="Instead of a command, a list: one a line.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Trials at once on the processor; one.")] = None,
+    gpus: Annotated[str | None, typer.Option(metavar="0,1|all", help="Trials on these GPUs, one each.")] = None,
+    jobs_per_gpu: Annotated[int | None, typer.Option(min=1, help="Trials at once on a GPU; one.")] = None,
+    search: Annotated[Searcher | None, typer.Option(help="Propose values rather than try all.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Of a search: trials in all; 20.")] = None,
+    by: Annotated[str | None, typer.Option(metavar="METRIC", help="Of a search: the validation metric.")] = None,
+    pruner: Annotated[Pruner, typer.Option(help="Of a search: what ends bad trials early.")] = Pruner.median,
+    search_seed: Annotated[int, typer.Option(min=0, help="Of a search: the seed of what is proposed.")] = 0,
+    on: Annotated[Cluster | None, typer.Option(help="Run the trials on a cluster.")] = None,
+    cpus_per_trial: Annotated[int | None, typer.Option(min=1, help="Of --on ray: cores of a trial; one.")] = None,
+) -> Ask:
+    """Run a command for each value of the lists in it, or a list of commands; go on where it stopped."""
+    places = {"gpus": gpus, "jobs_per_gpu": jobs_per_gpu, "jobs": jobs, "on": on, "cpus_per_trial": cpus_per_trial}
+    searching = {"search": search, "trials": trials, "by": by, "pruner": pruner.value, "search_seed": search_seed}
+    extra = {"words": tuple(words or ()), "file": file, "rehearse": partial(rehearse, app)}
+    return Ask(extra=extra | places | searching)
 
 
 app.add_typer(looking)

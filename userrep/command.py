@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from types import FrameType, ModuleType
 from typing import Any
@@ -15,7 +16,7 @@ import typer
 from userrep import console, team
 from userrep.errors import DataError, Interrupted, UsageError, UserRepError
 from userrep.files import to_yaml
-from userrep.groups import with_own
+from userrep.groups import GROUPS, VERBS, with_own
 from userrep.stages.request import Request
 
 DEBUG = "USERREP_DEBUG"
@@ -32,18 +33,45 @@ class _Terminated(KeyboardInterrupt):
     """SIGTERM, raised where Ctrl-C would be."""
 
 
-def execute(verb: str, request: Request, *, json: bool) -> None:
-    """Run the stage of `verb` and give its answer; with --dry-run, show what it would do."""
+def execute(verb: str, request: Request, *, json: bool) -> int:
+    """Run the stage of `verb` and give its answer; with --dry-run, show what it would do.
+
+    Returns the exit code: 0, or what the answer has as `exit_code`, which is told by it alone.
+    """
     console.use_json(json)
     began = time.monotonic()
     with with_own(request.data_dir / "conf"):
         answer = {"verb": verb, "run": None, **_stage(verb).run(request)}
+    code = int(answer.pop("exit_code", 0))
     if request.dry_run:
         answer["dry_run"] = True
     if json:
         console.emit_json({**answer, "seconds": round(time.monotonic() - began, 3)})
     elif request.dry_run:
         _show_plan(answer)
+    return code
+
+
+def rehearse(verb: str, request: Request, *, has_dry_run: bool, base_is_there: bool) -> dict[str, Any]:
+    """Return what --dry-run would answer; `composed` in place of `config` where the base is still to be made.
+
+    Raises:
+        UserRepError: the command cannot work.
+    """
+    with with_own(request.data_dir / "conf"):
+        if has_dry_run and base_is_there:
+            return {"verb": verb, **_stage(verb).run(replace(request, dry_run=True))}
+        return {"verb": verb, "composed": _compose_alone(verb, request)} if has_dry_run else {"verb": verb}
+
+
+def _compose_alone(verb: str, request: Request) -> dict[str, Any]:
+    """Compose a command as far as that goes without its base: what it says of the base's own is left unchecked."""
+    from userrep.config import compose
+
+    uses = (*VERBS[verb].uses, "experiment")
+    roots = {text: text.lstrip("+~").partition("=")[0].partition(".")[0] for text in request.overrides}
+    beyond = (*(group for group in GROUPS if group not in uses), "tasks", "chain")
+    return compose(verb, [text for text, root in roots.items() if root not in beyond], request.config_dir)
 
 
 def _stage(verb: str) -> ModuleType:

@@ -27,19 +27,40 @@ def parse(text: str) -> "Override":
 
     Raises ConfigError for one that cannot be read, or that asks for several runs.
     """
+    override = _read(text)
+    if override.is_sweep_override():
+        raise ConfigError(f"{text} asks for several runs", f"give one value; run once for each of {text!r}")
+    return override
+
+
+def _read(text: str) -> "Override":
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     try:
-        override = OverridesParser.create().parse_override(text)
+        return OverridesParser.create().parse_override(text)
     except HydraException as error:
         cause = f"cannot read the override {text!r}: {_first_line(error)}"
         named = [f"{group}={text}" for group in GROUPS if text in choices(group)]
         asked = f"did you mean {' or '.join(named)}? " if named else ""
         raise ConfigError(cause, f"{asked}write key=value, quoted where the value has spaces or commas") from error
-    if override.is_sweep_override():
-        raise ConfigError(f"{text} asks for several runs", f"give one value; run once for each of {text!r}")
-    return override
+
+
+def alternatives(text: str) -> list[str]:
+    """Return the overrides that a sweep over one stands for, as Hydra's basic sweeper reads it; [] for one run.
+
+    `key=a,b`, `key=range(0,5)` and `key=choice(a,b)` are sweeps; brackets, braces and quotes keep commas together.
+
+    Raises:
+        ConfigError: it cannot be read, or cannot be counted out: glob, interval.
+    """
+    override = _read(text)
+    if not override.is_sweep_override():
+        return []
+    if not override.is_discrete_sweep() or "glob(" in text:
+        raise ConfigError(f"{text} cannot be counted out", "name the values: key=a,b")
+    key = override.get_key_element()
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 def compose_files(overrides: Iterable[str], config_dir: Path | None) -> tuple[dict[str, Any], dict[str, str]]:

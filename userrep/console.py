@@ -15,6 +15,7 @@ from userrep.files import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
 PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
@@ -63,10 +64,11 @@ def write(text: str) -> None:
 
 def width() -> int:
     """Return the columns that a table may take."""
-    return _console(stderr=_reserved).width
+    return printer(stderr=_reserved).width
 
 
-def _console(*, stderr: bool) -> "Console":
+def printer(*, stderr: bool) -> "Console":
+    """Return what draws on stdout or stderr; plain text, as wide as the terminal."""
     from rich.console import Console
 
     class Tolerant(Console):
@@ -108,19 +110,16 @@ def flush() -> None:
 
 def note(text: str) -> None:
     """Print a line of information."""
-    _console(stderr=_reserved).print(_harmless(text), soft_wrap=True)
+    printer(stderr=_reserved).print(_harmless(text), soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """Print a line on stderr that a user should read."""
-    _console(stderr=True).print(f"warning: {_harmless(text)}", style="yellow", soft_wrap=True)
+    printer(stderr=True).print(f"warning: {_harmless(text)}", style="yellow", soft_wrap=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], below: str = "") -> None:
-    """Print `rows` under `columns`; numbers are right-aligned, floats shown with four digits.
-
-    `below` is a line that belongs to the table.
-    """
+def grid(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> "Table":
+    """Return rows under columns as `table` prints them."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -134,10 +133,19 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], bel
     for row in cells:
         bold = [isinstance(value, Figure) and value.bold for value in row]
         view.add_row(*(Text(_cell(value), "bold" if strong else "") for value, strong in zip(row, bold, strict=True)))
-    printer = _console(stderr=_reserved)
-    printer.print(title, soft_wrap=True)  # not the table's own title, which would wrap at the table's width
-    printer.print(view)
-    printer.print(f"{below}\n" if below else "", soft_wrap=True)
+    return view
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], below: str = "") -> None:
+    """Print `rows` under `columns`; numbers are right-aligned, floats shown with four digits.
+
+    `below` is a line that belongs to the table.
+    """
+    view = grid(columns, rows)
+    shown = printer(stderr=_reserved)
+    shown.print(title, soft_wrap=True)  # not the table's own title, which would wrap at the table's width
+    shown.print(view)
+    shown.print(f"{below}\n" if below else "", soft_wrap=True)
 
 
 def _cell(value: Any) -> str:
@@ -161,7 +169,7 @@ def show_error(error: UserRepError) -> None:
     """Print one line of cause and one of remedy, and with --json the error object on stdout."""
     global _quiet
     _quiet = False
-    console = _console(stderr=True)
+    console = printer(stderr=True)
     console.print(f"error: {_one_line(error.message)}", style="red", soft_wrap=True)
     if error.hint:
         console.print(f"  try: {_one_line(error.hint)}", soft_wrap=True)
@@ -240,7 +248,7 @@ class _Bar:
             rich.TimeRemainingColumn(),
         )
         self._rich = rich.Progress(
-            *columns, console=_console(stderr=True), transient=True, refresh_per_second=5
+            *columns, console=printer(stderr=True), transient=True, refresh_per_second=5
         )
         self._task = self._rich.add_task(description, total=total, shown="")
 

@@ -2,8 +2,12 @@
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from userrep.config import flag_overrides
 from userrep.errors import UsageError
 from userrep.stages.request import Request
 
+_rehearsal: ContextVar[Callable[..., dict[str, Any]] | None] = ContextVar("rehearsal", default=None)
 _SUGAR = ("dataset", "model", "method", "task", "seed")
 
 
@@ -27,16 +32,21 @@ class Ask:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def register(app: typer.Typer, name: str, *common: str) -> Callable[[Callable[..., Ask]], Callable[..., Ask]]:
-    """Register a function as a verb of `app`: its own parameters, then the common ones named."""
+def register(
+    app: typer.Typer, name: str, *common: str, **settings: Any
+) -> Callable[[Callable[..., Ask]], Callable[..., Ask]]:
+    """Register a function as a verb of `app`: its own parameters, then the common ones named; `settings`: Typer's."""
 
     def decorate(ask: Callable[..., Ask]) -> Callable[..., Ask]:
         own = inspect.signature(ask).parameters
 
-        def run(**given: Any) -> None:
+        def run(**given: Any) -> Any:
             asked = ask(**{key: given.pop(key) for key in own})
-            json = given.pop("json")
-            command.execute(name, _request(given, asked), json=json)
+            json, has_dry_run = given.pop("json"), "dry_run" in given
+            request = _request(given, asked)
+            if (rehearsal := _rehearsal.get()) is not None:
+                return rehearsal(name, request, has_dry_run=has_dry_run)
+            return command.execute(name, request, json=json)
 
         shared = [key for key in COMMON if key in common]
         kind = inspect.Parameter.KEYWORD_ONLY
@@ -47,10 +57,29 @@ def register(app: typer.Typer, name: str, *common: str) -> Callable[[Callable[..
         parameters = [*(parameter.replace(kind=kind) for parameter in own.values()), *added]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(name, help=inspect.getdoc(ask))(run)
+        app.command(name, help=inspect.getdoc(ask), **settings)(run)
         return ask
 
     return decorate
+
+
+def rehearse(app: typer.Typer, words: Sequence[str], *, base_is_there: bool = True) -> dict[str, Any]:
+    """Check a command line of `app` without doing it; return what its dry run would answer, as far as there is one.
+
+    Raises:
+        UserRepError: it is no command, or one that cannot work.
+    """
+    token = _rehearsal.set(partial(command.rehearse, base_is_there=base_is_there))
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            answer = app(list(words), prog_name="userrep", standalone_mode=False)
+    except Exception as error:
+        raise command.explained(error) from error
+    finally:
+        _rehearsal.reset(token)
+    if not isinstance(answer, dict):  # --help, or no verb at all
+        raise UsageError(f"{' '.join(words) or 'nothing'} is no command with a verb", "write the verb first")
+    return answer
 
 
 def _request(given: dict[str, Any], asked: Ask) -> Request:
