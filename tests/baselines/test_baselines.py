@@ -75,6 +75,7 @@ def tampered(prepared: Prepared, tmp_path: Path) -> Prepared:
     """The same data set, but what validation and test ask for is shuffled."""
     folder = tmp_path / "tampered"
     shutil.copytree(prepared.path, folder)
+    shutil.rmtree(folder / "users")  # labels are then read from the table
     rng, users = np.random.default_rng(1), pl.read_parquet(folder / "users.parquet")
     hidden = prepared.split("folds", 0).user_role != 0
     for label in ("gender", "age"):

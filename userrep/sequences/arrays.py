@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
 from userrep.sequences.vocab import RESERVED
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,9 @@ class Sequences:
         return self.folder.name
 
     @cached_property
-    def _table(self) -> pl.DataFrame:
+    def _table(self) -> "pl.DataFrame":
+        import polars as pl  # nothing that trains asks for raw items
+
         return pl.read_parquet(self.folder / "items.parquet")
 
     @cached_property
@@ -58,7 +63,9 @@ class Merged(Sequences):
     parts: tuple[Sequences, ...] = ()
 
     @cached_property
-    def _table(self) -> pl.DataFrame:
+    def _table(self) -> "pl.DataFrame":
+        import polars as pl
+
         return pl.concat([part._table for part in self.parts])
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from userrep.files import read_json, write_json
 from userrep.sequences.split import TEST, Split
 from userrep.sequences.store import Prepared, Sequences
 from userrep.sequences.vocab import RESERVED, before_last_two
+
+_PARTS = ("train_end", "valid_end", "user_role")  # of a split
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,9 @@ class Finding:
 
 
 def audit(prepared: Prepared) -> list[Finding]:
-    """Check a prepared data set, all its domains and all its splits."""
-    findings = []
+    """Check a prepared data set, all its domains and all its splits, from its tables; its arrays must agree with them."""
+    arrays, prepared = prepared, Prepared(prepared.path, tables=True)
+    findings = [_agreeing(prepared, arrays)]
     for domain in prepared.domains:
         sequences = prepared.sequences(domain)
         findings += [_ordered(sequences, domain), _vocabulary(sequences, domain), _merged(sequences, domain)]
@@ -62,6 +66,22 @@ def write_audit(folder: Path, findings: list[Finding]) -> None:
 def read_audit(folder: Path) -> list[Finding]:
     """Read the findings saved in a prepared folder."""
     return [Finding(**finding) for finding in read_json(folder / "audit.json")]
+
+
+def _agreeing(tables: Prepared, arrays: Prepared) -> Finding:
+    """Whoever reads the tables and whoever trains have the same users, labels and splits."""
+    checked, unlike = 1, int(tables.user_ids != arrays.user_ids)
+    for label in tables.meta["labels"]:
+        checked += 1
+        unlike += not np.array_equal(tables.labels(label["name"]), arrays.labels(label["name"]))
+    for entry in tables.meta["splits"]:
+        domains = tables.domains if entry["kind"] == "events" else [tables.main]
+        for fold, domain in product(range(entry["folds"]), domains):
+            one, other = (data.split(entry["name"], fold, domain) for data in (tables, arrays))
+            checked += 1
+            unlike += not all(np.array_equal(getattr(one, part), getattr(other, part)) for part in _PARTS)
+    detail = f"{unlike} of {checked} arrays differ"
+    return Finding("training reads what the tables hold", "users, labels, splits", unlike == 0, detail)
 
 
 def _ordered(sequences: Sequences, domain: str) -> Finding:

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from userrep.datasets.dataset import Dataset
 from userrep.files import read_json, sha256_of, write_json
 from userrep.sequences.audit import audit, enforce, write_audit
 from userrep.sequences.build import Built, assemble
 from userrep.sequences.card import make_card, write_card
+from userrep.sequences.flat import write_flat
 from userrep.sequences.imports import import_splits, join_splits
 from userrep.sequences.split import Split
 from userrep.sequences.splits import make_splits
@@ -41,8 +44,16 @@ def prepare(
     with publishing(out_path) as folder:
         write_arrays(folder, built, splits)
         write_json(folder / "meta.json", _meta(dataset, dataset_node, raw_dir, built, splits, split_file))
+        _flatten(Prepared(folder, tables=True), splits)
         _complete(Prepared(folder))
     return Prepared(out_path)
+
+
+def _flatten(written: Prepared, splits: list[Split]) -> None:
+    """Add the arrays from which training reads what the tables hold."""
+    labels = [written.labels(entry["name"]) for entry in written.meta["labels"]]
+    counts = {domain: np.diff(written.sequences(domain).offsets) for domain in written.domains}
+    write_flat(written.path, written.user_ids, labels, splits, counts)
 
 
 def _complete(prepared: Prepared) -> None:

@@ -29,6 +29,17 @@ class Split:
     domain: str | None = None
 
 
+def of_events(name: str, fold: int, domain: str, train_end: np.ndarray, valid_end: np.ndarray) -> Split:
+    """Describe a split of one domain's events."""
+    return Split(name, fold, "", train_end, valid_end, np.zeros(len(train_end), dtype=np.int8), domain)
+
+
+def of_users(name: str, fold: int, user_role: np.ndarray) -> Split:
+    """Describe a split of the users; how many events each has is filled in when it is read for a domain."""
+    nothing = np.zeros(len(user_role), dtype=np.int64)
+    return Split(name, fold, "", nothing, nothing, user_role)
+
+
 def leave_one_out(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cut off each user's last event to test and the one before to validate; under 3 events only train."""
     enough = counts >= 3

@@ -7,7 +7,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from userrep.sequences.split import ROLES, TEST, VALID, Split, by_time, chain, folds, leave_one_out, paper
+from userrep.sequences.split import (
+    ROLES,
+    TEST,
+    VALID,
+    Split,
+    by_time,
+    chain,
+    folds,
+    leave_one_out,
+    of_events,
+    of_users,
+    paper,
+)
 
 SCHEMA = {
     "split": pl.String,
@@ -33,17 +45,6 @@ def make_splits(user_ids: list[str], domains: Mapping[str, Timeline], seed: int)
     made += [of_users("folds", fold, roles) for fold, roles in enumerate(folds(user_ids, seed))]
     made += [of_users("paper", fold, roles) for fold, roles in enumerate(paper(user_ids, seed))]
     return hashed(made, user_ids)
-
-
-def of_events(name: str, fold: int, domain: str, train_end: np.ndarray, valid_end: np.ndarray) -> Split:
-    """Describe a split of one domain's events."""
-    return Split(name, fold, "", train_end, valid_end, np.zeros(len(train_end), dtype=np.int8), domain)
-
-
-def of_users(name: str, fold: int, user_role: np.ndarray) -> Split:
-    """Describe a split of the users; how many events each has is filled in when it is read for a domain."""
-    nothing = np.zeros(len(user_role), dtype=np.int64)
-    return Split(name, fold, "", nothing, nothing, user_role)
 
 
 def hashed(splits: list[Split], user_ids: list[str]) -> list[Split]:

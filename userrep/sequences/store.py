@@ -4,18 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 
 from userrep.datasets.raw import raw_path, to_type
 from userrep.errors import DataError, suggest
 from userrep.files import digest, read_json
 from userrep.sequences.arrays import Sequences, merge
-from userrep.sequences.split import ROLES, Split
-from userrep.sequences.splits import Runs, from_runs
+from userrep.sequences.flat import Flat, load
+from userrep.sequences.split import Split
 from userrep.sequences.vocab import RESERVED
+
+if TYPE_CHECKING:
+    from userrep.sequences.tables import Tables
 
 __all__ = ["FORMAT", "Prepared", "Sequences", "Split", "open_prepared", "prepared_path"]
 
@@ -72,9 +74,12 @@ def _overrides(node: Mapping[str, Any]) -> list[str]:
 
 
 class Prepared:
-    """An opened prepared data set; nothing but `meta.json` is read until it is asked for."""
+    """An opened prepared data set; nothing but `meta.json` is read until it is asked for.
 
-    def __init__(self, path: Path) -> None:
+    Users, labels and splits are read from flat arrays, of a folder that has none or with `tables` from its tables.
+    """
+
+    def __init__(self, path: Path, *, tables: bool = False) -> None:
         self.path = Path(path)
         self.meta: dict[str, Any] = read_json(self.path / "meta.json")
         found = self.meta.get("format") if isinstance(self.meta, dict) else None
@@ -89,17 +94,22 @@ class Prepared:
         self.domains: list[str] = [domain["name"] for domain in self.meta["domains"]]
         self.main: str = self.domains[0]
         self.num_users: int = self.meta["users"]
+        self._from_tables = tables or not Flat.written(self.path)
         self._sequences: dict[str, Sequences] = {}
         self._splits: dict[tuple[str, int, str | None], Split] = {}
 
     @cached_property
-    def _users(self) -> pl.DataFrame:
-        return pl.read_parquet(self.path / "users.parquet")
+    def _people(self) -> "Flat | Tables":
+        if not self._from_tables:
+            return Flat(self.path)
+        from userrep.sequences.tables import Tables  # brings polars
+
+        return Tables(self.path)
 
     @cached_property
     def user_ids(self) -> list[str]:
         """Raw ids (U,) in row order."""
-        return self._users["user"].to_list()
+        return self._people.ids()
 
     def sequences(self, domain: str | None = None) -> Sequences:
         """Map one domain's events into memory; the main domain's where none is named."""
@@ -107,8 +117,8 @@ class Prepared:
         if name not in self._sequences:
             entry = self._entry(name, self.meta["domains"], "domain")
             folder = self.path / "domains" / name
-            kept = {kind: _load(folder / f"{kind}.npy") if entry.get(kind) else None for kind in OPTIONAL}
-            items, offsets = _load(folder / "items.npy"), np.array(_load(folder / "offsets.npy"))
+            kept = {kind: load(folder / f"{kind}.npy") if entry.get(kind) else None for kind in OPTIONAL}
+            items, offsets = load(folder / "items.npy"), np.array(load(folder / "offsets.npy"))
             size = RESERVED + entry["items"]
             self._sequences[name] = Sequences(items, offsets, vocab_size=size, folder=folder, **kept)
         return self._sequences[name]
@@ -152,8 +162,8 @@ class Prepared:
 
     def labels(self, name: str) -> np.ndarray:
         """Return each user's class code, (U,) int64, -1 where unknown."""
-        coded = self._users[name].cast(pl.Enum(self.classes(name))).to_physical()
-        return coded.cast(pl.Int64).fill_null(-1).to_numpy().copy()
+        classes, names = self.classes(name), [entry["name"] for entry in self.meta["labels"]]
+        return self._people.labels(name, names.index(name), classes)
 
     def split(self, name: str, fold: int = 0, domain: str | None = None) -> Split:
         """Return one fold of a split, its event counts those of `domain` (the main one where none is named).
@@ -172,26 +182,11 @@ class Prepared:
             raise DataError(f"split {name!r} has no fold {fold}", f"choose one of 0 to {entry['folds'] - 1}")
         counts = np.diff(self.sequences(domain).offsets)
         where = None if entry["kind"] == "users" else domain
-        split = replace(from_runs(name, fold, where, self._runs(name, fold, where), counts), hash=entry["hash"])
+        split = replace(self._people.split(name, fold, where, counts), hash=entry["hash"])
         return replace(split, train_end=counts, valid_end=counts) if where is None else split
-
-    def _runs(self, name: str, fold: int, domain: str | None) -> Runs:
-        table = pl.scan_parquet(self.path / "splits.parquet")
-        chosen = (pl.col("split") == name) & (pl.col("fold") == fold) & pl.col("domain").eq_missing(domain)
-        users = self._users.select("user", row=pl.int_range(pl.len())).lazy()
-        role = pl.col("role").cast(pl.Enum(ROLES)).to_physical().cast(pl.Int64)
-        found = table.filter(chosen).join(users, on="user").select("row", "position", role).collect()
-        return Runs(*(found[column].to_numpy() for column in ("row", "position", "role")))
 
     def _entry(self, name: str, entries: Sequence[Mapping[str, Any]], what: str) -> Mapping[str, Any]:
         known = {entry["name"]: entry for entry in entries}
         if name not in known:
             raise DataError(f"{self.name} has no {what} {name!r}", suggest(name, known))
         return known[name]
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}", "prepare it again: userrep preprocess --fresh") from error

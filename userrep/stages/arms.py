@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from userrep.errors import DataError, UsageError
-from userrep.evaluation.per_user import read_per_user
+from userrep.evaluation.per_user import read_per_user, stored
 from userrep.evaluation.results import Result, joined
 from userrep.files import digest
 from userrep.run import Run, open_run
@@ -84,7 +84,7 @@ def _table(run: Run, split: str) -> Path:
     path = run.path / FILES[split][1]
     if not run.finished:
         raise UsageError(f"{run.path} is not finished", to_go_on(run))
-    if not path.is_file():
+    if not stored(path).is_file():
         where = "" if split == "test" else f" --split {split}"
         raise UsageError(f"{run.path} was not evaluated on {split}", f"userrep evaluate {run.path}{where}")
     return path

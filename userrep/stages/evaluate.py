@@ -7,6 +7,7 @@ from typing import Any
 from userrep import console
 from userrep.build import build
 from userrep.errors import UsageError
+from userrep.evaluation.per_user import stored
 from userrep.files import replacing
 from userrep.run import Run, open_run
 from userrep.sequences.store import open_prepared
@@ -86,7 +87,8 @@ def _tasks(runs: list[Run], asked: str, split: str, request: Request) -> dict[st
 
 
 def _export(source: Run, split: str, folder: Path) -> None:
-    for name in FILES[split]:
-        with replacing(folder / name) as temporary:
-            shutil.copyfile(source.path / name, temporary)
-    console.note(f"copied to {folder}: {', '.join(FILES[split])}")
+    paths = [stored(source.path / name) for name in FILES[split]]
+    for path in paths:
+        with replacing(folder / path.name) as temporary:
+            shutil.copyfile(path, temporary)
+    console.note(f"copied to {folder}: {', '.join(path.name for path in paths)}")

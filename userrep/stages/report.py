@@ -8,7 +8,7 @@ import numpy as np
 
 from userrep import console
 from userrep.evaluation.intervals import bootstrap
-from userrep.evaluation.per_user import write_per_user
+from userrep.evaluation.per_user import stored, write_per_user
 from userrep.evaluation.results import OVERALL, Result
 from userrep.evaluation.slices import Slice, slices
 from userrep.files import read_json, write_json
@@ -62,7 +62,7 @@ def save_report(run: Run, report: Report, result: Result, data: Prepared, part: 
 def read_report(run: Run, split: str, part: str = "") -> Report | None:
     """Return the report of this split that the run holds, if it is whole and of the run's own weights."""
     paths = [run.path / part / name for name in FILES[split]]
-    if not all(path.is_file() for path in paths):
+    if not all(stored(path).is_file() for path in paths):
         return None
     report: Report = read_json(paths[0])
     return report if report["weights_hash"] == run.weights_hash else None

@@ -1,0 +1,87 @@
+"""Users, labels and splits of a prepared folder as flat arrays beside its tables: with them, training needs no polars."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from userrep.errors import DataError
+from userrep.sequences.split import Split, of_events, of_users
+
+USERS, SPLITS, DOMAINS = "users", "splits", "domains"
+
+
+class Flat:
+    """The flat arrays of a prepared folder, read as far as they are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @staticmethod
+    def written(path: Path) -> bool:
+        """Say whether a prepared folder has the arrays; an earlier userrep wrote tables alone."""
+        return (path / USERS).is_dir()
+
+    def ids(self) -> list[str]:
+        """Return the raw ids of the users in row order."""
+        text = load(self._path / USERS / "ids.npy").tobytes()
+        ends = load(self._path / USERS / "ends.npy").tolist()
+        return [text[begin:end].decode() for begin, end in pairwise([0, *ends])]
+
+    def labels(self, name: str, place: int, classes: Sequence[str]) -> np.ndarray:
+        """Return the class codes `(U,)` int64 of a label, -1 where unknown; `place` is its number among the labels."""
+        return np.array(load(self._path / USERS / "labels.npy")[place], dtype=np.int64)
+
+    def split(self, name: str, fold: int, domain: str | None, counts: np.ndarray) -> Split:
+        """Return a fold of a split without its hash; no domain: users are divided. `counts` (U,) are events a user."""
+        values = load(_place(self._path, name, fold, domain))
+        if domain is None:
+            return of_users(name, fold, np.array(values))
+        return of_events(name, fold, domain, *np.array(values, dtype=np.int64))
+
+
+def write_flat(
+    path: Path,
+    user_ids: Sequence[str],
+    labels: Sequence[np.ndarray],
+    splits: Sequence[Split],
+    counts: Mapping[str, np.ndarray],
+) -> None:
+    """Write the arrays of a prepared folder: ids and `labels` (U,) of its users, and its splits.
+
+    `counts` are the events of each user (U,) by domain. A split of events that leaves a domain out trains on all of it.
+    """
+    (path / USERS).mkdir()
+    encoded = [user.encode() for user in user_ids]
+    ends = np.cumsum([len(one) for one in encoded], dtype="<i8")
+    coded = np.array(labels, dtype="<i4").reshape(len(labels), len(user_ids))
+    for stem, values in (("ids", np.frombuffer(b"".join(encoded), np.uint8)), ("ends", ends), ("labels", coded)):
+        np.save(path / USERS / f"{stem}.npy", values)
+    everything = {domain: np.stack([events, events]) for domain, events in counts.items()}
+    divided: dict[tuple[str, int], dict[str | None, np.ndarray]] = {}
+    for split in splits:
+        if split.domain is None:
+            divided[split.name, split.fold] = {None: split.user_role.astype("<i1")}
+        else:
+            cut = np.stack([split.train_end, split.valid_end])
+            divided.setdefault((split.name, split.fold), dict(everything))[split.domain] = cut
+    for (name, fold), parts in divided.items():
+        for domain, values in parts.items():
+            place = _place(path, name, fold, domain)
+            place.parent.mkdir(exist_ok=True)
+            np.save(place, values if domain is None else values.astype("<i4"))
+
+
+def load(path: Path) -> np.ndarray:
+    """Map an array into memory; raise DataError where the file is missing or damaged."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"cannot read {path}: {error}", "prepare it again: userrep preprocess --fresh") from error
+
+
+def _place(path: Path, name: str, fold: int, domain: str | None) -> Path:
+    folder = path if domain is None else path / DOMAINS / domain
+    return folder / SPLITS / f"{quote(name, safe='')}-{fold}.npy"
