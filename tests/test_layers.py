@@ -13,7 +13,9 @@ import userrep
 TOP = Path(userrep.__file__).parent
 FLOORS = {
     "errors": 0,
-    **dict.fromkeys(("files", "console", "build", "signals", "groups", "composition", "team", "board"), 1),
+    **dict.fromkeys(
+        ("files", "console", "build", "signals", "groups", "packages", "composition", "team", "board"), 1
+    ),
     "config": 2,
     **dict.fromkeys(("sequences", "datasets"), 3),
     "models": 4,

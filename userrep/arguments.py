@@ -59,6 +59,10 @@ COMMON: dict[str, tuple[Any, Any]] = {
         Annotated[Path | None, typer.Option(help="Your own yaml files, laid out like conf/.")],
         None,
     ),
+    "config": (
+        Annotated[Path | None, typer.Option(metavar="FILE", help="A whole config, as --dry-run prints it.")],
+        None,
+    ),
     "dry_run": (
         Annotated[bool, typer.Option("--dry-run", help="Show the checked config, touch nothing.")],
         False,

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from userrep.errors import ConfigError, UserRepError, suggest
+from userrep.packages import installing
 
 ALLOWED = frozenset(
     {
@@ -118,8 +119,8 @@ def _import(target: str, place: str) -> Any:
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if missing.partition(".")[0] != "userrep":
-            hint = "install the extra that has it: pip install 'userrep[baselines]'"
-            raise ConfigError(f"{place} is {target!r}, which needs the package {missing!r}", hint) from error
+            cause = f"{place} is {target!r}, which needs the package {missing!r}"
+            raise ConfigError(cause, installing(missing)) from error
         return None
 
 

@@ -76,13 +76,13 @@ def preprocess(
     return Ask(flags, extra={"split_file": split_file, "skip_bad": skip_bad, **own, **columns})
 
 
-@_verb("pretrain", *COMPOSING, *MAKING, "dataset", "model", "device")
+@_verb("pretrain", *COMPOSING, *MAKING, "config", "dataset", "model", "device")
 def pretrain() -> Ask:
     """Train an encoder on the behaviour of many users."""
     return Ask()
 
 
-@_verb("transfer", *COMPOSING, *MAKING, "dataset", "method", "task", "base", "device")
+@_verb("transfer", *COMPOSING, *MAKING, "config", "dataset", "method", "task", "base", "device")
 def transfer(
     controls: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Methods to run beside it: scratch,head,full.")
@@ -93,7 +93,7 @@ def transfer(
     return Ask(extra={"controls": names})
 
 
-@_verb("prune", *COMPOSING, *MAKING, "method", "device")
+@_verb("prune", *COMPOSING, *MAKING, "config", "method", "device")
 def prune(
     base: Run,
     keep: Annotated[

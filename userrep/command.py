@@ -17,6 +17,7 @@ from userrep import console, team
 from userrep.errors import DataError, Interrupted, UsageError, UserRepError
 from userrep.files import to_yaml
 from userrep.groups import GROUPS, VERBS, with_own
+from userrep.packages import installing
 from userrep.stages.request import Request
 
 DEBUG = "USERREP_DEBUG"
@@ -126,6 +127,8 @@ def explained(error: BaseException) -> UserRepError:
         return _misused(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return UsageError(f"out of memory: {_brief(error)}", "lower trainer.batch_size or protocol.history")
+    if isinstance(error, ModuleNotFoundError) and (missing := str(error.name).partition(".")[0]) != "userrep":
+        return UsageError(f"this needs the package {missing}, which is not installed", installing(missing))
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
         return DataError(f"{error.strerror}{where}", "check path, permission and free space")

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from userrep.errors import ConfigError
+from userrep.errors import ConfigError, UsageError
 from userrep.groups import GROUPS, choices, conf_dir, own_dir
+from userrep.packages import installed
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -22,6 +23,15 @@ class MisfitError(ConfigError):
     """Hydra refuses to merge an override: most often it names a key that the yaml files leave out."""
 
 
+def require_hydra() -> None:
+    """Raise UsageError, with what to do without it, where Hydra is not installed."""
+    if not installed("hydra", "omegaconf"):
+        raise UsageError(
+            "a config is composed by hydra-core, which is not installed",
+            "pip install hydra-core; pretrain, transfer and prune also take one composed elsewhere: --config FILE",
+        )
+
+
 def parse(text: str) -> "Override":
     """Read one override.
 
@@ -34,6 +44,7 @@ def parse(text: str) -> "Override":
 
 
 def _read(text: str) -> "Override":
+    require_hydra()
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -68,6 +79,7 @@ def compose_files(overrides: Iterable[str], config_dir: Path | None) -> tuple[di
 
     Raises ConfigError, of the kind `MisfitError` for an override that does not fit the files.
     """
+    require_hydra()
     import hydra
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import ConfigCompositionException, HydraException

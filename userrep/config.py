@@ -14,7 +14,7 @@ from userrep.groups import GROUPS, OPTIONAL, VERBS, Verb, choices, complete, con
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-__all__ = ["choices", "complete", "compose", "conf_dir", "flag_overrides"]
+__all__ = ["checked_seed", "choices", "complete", "compose", "conf_dir", "flag_overrides"]
 
 APART = {"verb": "verb", "for_task": "task"}  # keys of an experiment that hold what counts for one of a kind alone
 
@@ -37,7 +37,7 @@ def compose(verb: str, overrides: Sequence[str] = (), config_dir: Path | None = 
     for name in APART:
         config.pop(name, None)
     _check_sections(config, known)
-    kept: dict[str, Any] = {"seed": _seed(config.get("seed", 0))}
+    kept: dict[str, Any] = {"seed": checked_seed(config.get("seed", 0))}
     kept |= {name: config.get(name) for name in known.uses}
     for name in known.uses:
         check(kept[name], name)
@@ -264,7 +264,8 @@ def _check_sections(config: Mapping[str, Any], verb: Verb) -> None:
             raise ConfigError(f"no {name} was chosen", f"choose from: {', '.join(choices(name))}")
 
 
-def _seed(value: Any) -> int:
+def checked_seed(value: Any) -> int:
+    """Return a seed; ConfigError for what is none."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ConfigError(f"seed is {value!r}", "give a whole number of at least 0")
     return value

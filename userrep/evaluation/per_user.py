@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def _read(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def _write_arrays(path: Path, users: Sequence[str], columns: Mapping[str, np.ndarray]) -> None:
-    numbered = {str(number): values for number, values in enumerate(columns.values())}  # names may be any text
+    numbered: dict[str, Any] = {str(number): values for number, values in enumerate(columns.values())}  # any names do
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, users=np.array(users, str), names=np.array(list(columns), str), **numbered)
 

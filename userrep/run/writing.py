@@ -127,7 +127,7 @@ def _opened(path: Path, verb: str, config: Mapping[str, Any], parent: Run | None
         run = open_run(path)
         _refuse_other(run, verb, config, parent)
         if not run.finished:
-            _warn_of_other_torch(run)
+            _tell_of_other_torch(run)
         else:
             (path / CHECKPOINT).unlink(missing_ok=True)
         return run
@@ -190,10 +190,20 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:12]}..."
 
 
-def _warn_of_other_torch(run: Run) -> None:
-    before, here = run.record.get("versions", {}).get("torch"), provenance.versions().get("torch")
-    if before != here:
-        console.warn(f"{run.path} was begun with torch {before} and goes on with {here}: bits may differ")
+def _tell_of_other_torch(run: Run) -> None:
+    """Warn of a run that another torch has worked on, and keep which ones did."""
+    here = provenance.versions().get("torch")
+    before = run.record.get("torch") or [run.record.get("versions", {}).get("torch")]
+    others = [str(version) for version in before if version != here]
+    if not others:
+        return
+    console.warn(
+        f"{run.path} was begun with torch {', '.join(others)} and goes on with {here}: "
+        "the same bits as without a stop are not promised"
+    )
+    if before[-1] != here:
+        run.record["torch"] = [*before, here]
+        write_json(run.path / RECORD, run.record)
 
 
 def _empty(path: Path) -> None:

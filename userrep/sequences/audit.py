@@ -29,7 +29,7 @@ class Finding:
 
 
 def audit(prepared: Prepared) -> list[Finding]:
-    """Check a prepared data set, all its domains and all its splits, from its tables; its arrays must agree with them."""
+    """Check a prepared data set, all its domains and all its splits, as its tables hold them; its arrays must agree."""
     arrays, prepared = prepared, Prepared(prepared.path, tables=True)
     findings = [_agreeing(prepared, arrays)]
     for domain in prepared.domains:

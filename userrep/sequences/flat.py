@@ -1,4 +1,4 @@
-"""Users, labels and splits of a prepared folder as flat arrays beside its tables: with them, training needs no polars."""
+"""Users, labels and splits of a prepared folder as flat arrays beside its tables: training then needs no polars."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -59,7 +59,7 @@ def write_flat(
     coded = np.array(labels, dtype="<i4").reshape(len(labels), len(user_ids))
     for stem, values in (("ids", np.frombuffer(b"".join(encoded), np.uint8)), ("ends", ends), ("labels", coded)):
         np.save(path / USERS / f"{stem}.npy", values)
-    everything = {domain: np.stack([events, events]) for domain, events in counts.items()}
+    everything: dict[str | None, np.ndarray] = {domain: np.stack([events, events]) for domain, events in counts.items()}
     divided: dict[tuple[str, int], dict[str | None, np.ndarray]] = {}
     for split in splits:
         if split.domain is None:

@@ -11,6 +11,7 @@ import numpy as np
 from userrep.datasets.raw import raw_path, to_type
 from userrep.errors import DataError, suggest
 from userrep.files import digest, read_json
+from userrep.packages import installed
 from userrep.sequences.arrays import Sequences, merge
 from userrep.sequences.flat import Flat, load
 from userrep.sequences.split import Split
@@ -57,6 +58,8 @@ def open_prepared(data_dir: Path, dataset_node: Mapping[str, Any]) -> "Prepared"
 def _commands(data_dir: Path, node: Mapping[str, Any]) -> str:
     """Write the commands that prepare the data set of this node, its changed keys included."""
     name = node["name"]
+    if not installed("polars", "hydra", "omegaconf"):
+        return f"prepare {name} where polars and hydra-core are installed, and copy its folder to this path"
     steps = [" ".join(["userrep preprocess", f"dataset={name}", *_overrides(node)])]
     if node.get("sources") and not raw_path(data_dir, name).exists():
         steps.insert(0, f"userrep download {name}")

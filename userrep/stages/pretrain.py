@@ -4,12 +4,12 @@ from typing import Any
 
 from userrep import console
 from userrep.build import build
-from userrep.config import compose
 from userrep.methods.method import Phase
 from userrep.run import default_path, writing
 from userrep.sequences.protocol import seen_users
 from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.request import Request
+from userrep.stages.resolved import config_of
 from userrep.stages.restore import untrained
 from userrep.stages.resume import resumed
 from userrep.stages.training import choose_device, clean, conditions, enlist, train, validation_metrics
@@ -23,9 +23,7 @@ VERB = "pretrain"
 def run(request: Request) -> dict[str, Any]:
     """Train an encoder and its objective; write the best weights by validation, and the last ones beside them."""
     earlier = resumed(request, VERB)
-    config = (
-        earlier.config if earlier and not request.overrides else compose(VERB, request.overrides, request.config_dir)
-    )
+    config = earlier.config if earlier and not request.configured else config_of(VERB, request)
     path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config)
     if request.dry_run:
         return {"run": str(path), "config": config}

@@ -8,13 +8,14 @@ from userrep.build import build
 from userrep.config import compose
 from userrep.errors import UsageError
 from userrep.methods.prune import sparsity
-from userrep.run import Run, default_path, open_run, writing
+from userrep.run import Run, default_path, writing
 from userrep.sequences.protocol import seen_users
 from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.certificate import certify
 from userrep.stages.export import export
 from userrep.stages.inherit import origins, own_overrides
 from userrep.stages.request import Request
+from userrep.stages.resolved import base_run, child_config
 from userrep.stages.restore import check_trained, hand_over, restore
 from userrep.stages.resume import resumed
 from userrep.stages.served import check_serves
@@ -30,13 +31,13 @@ INHERITED = ("dataset", "model", "objective", "protocol")
 
 def run(request: Request) -> dict[str, Any]:
     """Prune and retrain; report sparsity and the metric before, after pruning and after retraining."""
-    base = open_run(_base_path(request))
+    base = base_run(_base_path(request), request)
     check_trained(base)
     if "objective" not in base.config:
         raise UsageError(f"run {base.path} is a {base.verb} run", "prune a pretrain run: its objective retrains")
     earlier = resumed(request, VERB)
-    words = request.overrides or request.extra.get("keep")
-    config = earlier.config if earlier and not words else compose_from(base, request)
+    said = request.configured or request.extra.get("keep")
+    config = earlier.config if earlier and not said else compose_from(base, request)
     path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config, base)
     if request.dry_run:
         return {"run": str(path), "base": str(base.path), "config": config}
@@ -61,6 +62,10 @@ def run(request: Request) -> dict[str, Any]:
 
 def compose_from(base: Run, request: Request) -> dict[str, Any]:
     """Compose a child's config: all but method and trainer are the base's."""
+    if request.config is not None:
+        config = child_config(VERB, base, request)
+        check_serves(config, VERB, base, request)
+        return config
     keep = request.extra.get("keep")
     overrides = own_overrides(request, base, INHERITED)
     composed = compose(VERB, overrides + ([] if keep is None else [f"method.keep={keep}"]), request.config_dir)

@@ -15,9 +15,15 @@ class Request:
     data_dir: Path = Path("data")
     runs_dir: Path = Path("runs")
     config_dir: Path | None = None
+    config: Path | None = None  # a whole config in place of overrides
     seed: int | None = None
     device: str = "auto"
     dry_run: bool = False
     resume: bool = False
     fresh: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def configured(self) -> bool:
+        """Whether anything was said of the config; `--resume` alone takes that of the run."""
+        return bool(self.overrides or self.config)

@@ -102,6 +102,8 @@ def _show_facts(found: Run, answer: Mapping[str, Any], parents: list[Run]) -> No
         _fact("trained", f"{record['updates']:,} updates, best epoch {record['best_epoch']}")
     _fact("created", f"{str(record.get('created'))[:16].replace('T', ' ')} UTC", f"{record.get('seconds', 0):,.0f} s")
     versions, machine = record.get("versions") or {}, record.get("machine") or {}
+    if record.get("torch"):  # several worked on it, one after the other
+        versions = versions | {"torch": ", then ".join(map(str, record["torch"]))}
     _fact("with", *(f"{name} {versions[name]}" for name in ("userrep", "torch", "python") if name in versions))
     _fact("on", str(machine.get("gpu") or machine.get("cpu")), f"{machine.get('cores')} cores")
     if record.get("commit"):

@@ -13,7 +13,7 @@ from userrep.errors import UsageError
 from userrep.methods.method import Method, Phase
 from userrep.methods.surgery import matching
 from userrep.models.encoder import Encoder
-from userrep.run import Run, default_path, newest_run, open_run, writing
+from userrep.run import Run, default_path, newest_run, writing
 from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.attach import VERB, attach
 from userrep.stages.certificate import certify, check_certified
@@ -22,6 +22,7 @@ from userrep.stages.chaining import Steps, asked, check_new, run_tasks
 from userrep.stages.controls import hold, plan
 from userrep.stages.inherit import check_source, given, origins, own_overrides, protocol_of, settled
 from userrep.stages.request import Request
+from userrep.stages.resolved import base_run, child_config
 from userrep.stages.restore import base_encoder, check_data, check_trained, uses_base
 from userrep.stages.resume import resumed
 from userrep.stages.seen import share_seen
@@ -44,7 +45,7 @@ def run(request: Request) -> dict[str, Any]:
     earlier = resumed(request, VERB)
     base = _base(request, earlier)
     check_trained(base)
-    config = earlier.config if earlier and not request.overrides else compose_from(base, request)
+    config = earlier.config if earlier and not request.configured else compose_from(base, request)
     check_new(base, config)
     path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config, base)
     controls = plan(request.extra.get("controls") or (), config, base, path, request)
@@ -100,12 +101,17 @@ def _make(base: Run, request: Request, config: dict[str, Any], path: Path) -> Ru
 def _base(request: Request, earlier: Run | None) -> Run:
     """Return the run named by `--from`, the resumed run's own base, or the newest pre-training."""
     if request.base is not None:
-        return open_run(request.base)
+        return base_run(request.base, request)
     return (earlier.parent() if earlier else None) or newest_run("pretrain", request.runs_dir)
 
 
 def compose_from(base: Run, request: Request) -> dict[str, Any]:
     """Compose a child's config: data set and model are the base's, the task its first, the fold the one it held out."""
+    if request.config is not None:
+        config = child_config(VERB, base, request)
+        check_source(base, config["protocol"])
+        check_serves(config, VERB, base, request)
+        return config
     overrides = own_overrides(request, base, ("dataset", "model"))
     if given(request, "task") is None:
         overrides.insert(0, f"task={base.config['dataset']['tasks'][0]}")

@@ -61,5 +61,6 @@ def restore(content: dict[str, Any], modules: dict[str, torch.nn.Module]) -> Non
 def restore_generators(content: dict[str, Any]) -> None:
     """Set torch's global streams to where they were."""
     torch.set_rng_state(content["rng"])
-    if content["rng_cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(content["rng_cuda"])
+    if torch.cuda.is_available():  # perhaps another number of devices than there were
+        for device, state in zip(range(torch.cuda.device_count()), content["rng_cuda"], strict=False):
+            torch.cuda.set_rng_state(state, device)
