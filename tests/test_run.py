@@ -12,7 +12,7 @@ import pytest
 
 from userrep.errors import DataError, Interrupted, UsageError, VerificationError
 from userrep.files import read_json, read_yaml, write_json
-from userrep.run import Run, config_hash, default_path, list_runs, newest_run, open_run, writing
+from userrep.run import Run, config_hash, default_path, list_runs, newest_run, open_run, provenance, writing
 
 CONFIG: dict[str, Any] = {
     "seed": 3,
@@ -135,16 +135,56 @@ def test_an_interrupted_run_keeps_its_work_and_goes_on(tmp_path: Path) -> None:
     assert open_run(path).record["seconds"] >= 0
 
 
-def test_going_on_with_another_torch_warns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "base"
+def interrupt(path: Path) -> None:
+    """Begin or go on with a run, and leave it unfinished."""
     with pytest.raises(KeyboardInterrupt), writing(path, verb="pretrain", config=CONFIG):
         (path / "checkpoint.pt").write_bytes(b"c")
         raise KeyboardInterrupt
-    record = read_json(path / "run.json")
-    write_json(path / "run.json", record | {"versions": record["versions"] | {"torch": "1.0"}})
+
+
+def test_going_on_with_another_torch_warns_and_is_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, known = tmp_path / "base", provenance.versions()
+
+    def use(torch: str) -> None:
+        monkeypatch.setattr(provenance, "versions", lambda: known | {"torch": torch})
+
+    def told() -> list[str]:
+        return [line for line in capsys.readouterr().err.splitlines() if "torch" in line]
+
+    for torch, others, recorded in (
+        ("2.11.0+cu130", None, None),
+        ("2.11.0+cu130", None, None),
+        ("2.13.0+cpu", "2.11.0+cu130", ["2.11.0+cu130", "2.13.0+cpu"]),
+        ("2.13.0+cpu", "2.11.0+cu130", ["2.11.0+cu130", "2.13.0+cpu"]),
+        ("2.11.0+cu130", "2.13.0+cpu", ["2.11.0+cu130", "2.13.0+cpu", "2.11.0+cu130"]),
+    ):
+        use(torch)
+        interrupt(path)
+        lines, record = told(), read_json(path / "run.json")
+        assert record.get("torch") == recorded
+        assert record["versions"]["torch"] == "2.11.0+cu130"
+        assert len(lines) == (others is not None)
+        if others:
+            assert f"worked on by torch {others} and goes on with {torch}" in lines[0]
+            assert "not promised" in lines[0]
     with writing(path, verb="pretrain", config=CONFIG) as session:
         session.finish()
-    assert "begun with torch 1.0" in capsys.readouterr().err
+    told()
+    use("3.0")
+    with writing(path, verb="pretrain", config=CONFIG):
+        assert told() == []  # a finished run goes on with nothing
+
+
+def test_a_run_that_recorded_no_torch_goes_on_without_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupt(tmp_path / "base")
+    record = read_json(tmp_path / "base" / "run.json")
+    write_json(tmp_path / "base" / "run.json", {key: value for key, value in record.items() if key != "versions"})
+    interrupt(tmp_path / "base")
+    assert "torch" not in capsys.readouterr().err
 
 
 HOLDER = """

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from scripts import kill_and_resume
 from scripts.kill_and_resume import Trial, at_random, inside_a_write, outcome
+from userrep.files import read_json, write_json
+from userrep.training.checkpoint import restore_generators
 
 SMALL = ("model.width=32", "model.dilations=[1,2]", "trainer.batch_size=32", "trainer.patience=0")
 PRETRAIN = ("pretrain", "dataset=synthetic", *SMALL, "trainer.epochs=2")
@@ -66,6 +69,37 @@ def test_a_child_killed_in_training_ends_bit_identical(
     assert told.code == 0, told.err
     assert outcome(workplace / "killed") == undisturbed(userrep, given, workplace / "alone")
     assert "checkpoint.pt" not in {file.name for file in (workplace / "killed").iterdir()}
+
+
+def test_a_checkpoint_of_another_torch_goes_on_with_one_line_of_warning(
+    userrep: Any, workplace: Path, data: tuple[str, str]
+) -> None:
+    words = (*PRETRAIN, *data, "trainer.checkpoint_seconds=0", "--run", "run")
+    assert Trial(words[:-2], workplace / "run").live(inside_a_write_after_a_line(), signal.SIGKILL)
+    path, record = Path("run/checkpoint.pt"), read_json("run/run.json")
+    content = torch.load(path, weights_only=True)
+    assert content["torch"] == str(torch.__version__)
+    torch.save(content | {"torch": "2.11.0"}, path)
+    write_json("run/run.json", record | {"versions": record["versions"] | {"torch": "2.11.0"}})
+    told = userrep(*words)
+    assert told.code == 0, told.err
+    assert "going on: phase train" in told.out
+    (line,) = [line for line in told.err.splitlines() if line.startswith("warning")]
+    assert f"torch 2.11.0 and goes on with {torch.__version__}" in line
+    assert read_json("run/run.json")["torch"] == ["2.11.0", str(torch.__version__)]
+    assert f"torch 2.11.0, then {torch.__version__}" in userrep("show", "run").out
+
+
+def test_generators_of_more_devices_than_there_are_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was begun on four devices goes on on two, and the other way round."""
+    set_to: dict[int, int] = {}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: set_to.update({device: state}))
+    for here, kept in ((2, [5, 6, 7, 8]), (4, [5, 6])):
+        set_to.clear()
+        monkeypatch.setattr(torch.cuda, "device_count", lambda here=here: here)
+        restore_generators({"rng": torch.get_rng_state(), "rng_cuda": kept})
+        assert set_to == {0: 5, 1: 6}
 
 
 def inside_a_write_after_a_line() -> kill_and_resume.Moment:

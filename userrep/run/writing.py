@@ -193,12 +193,13 @@ def _short(value: Any) -> str:
 def _tell_of_other_torch(run: Run) -> None:
     """Warn of a run that another torch has worked on, and keep which ones did."""
     here = provenance.versions().get("torch")
-    before = run.record.get("torch") or [run.record.get("versions", {}).get("torch")]
-    others = [str(version) for version in before if version != here]
+    begun = run.record.get("versions", {}).get("torch", here)
+    before = run.record.get("torch") or [begun]
+    others = dict.fromkeys(str(version) for version in before if version != here)
     if not others:
         return
     console.warn(
-        f"{run.path} was begun with torch {', '.join(others)} and goes on with {here}: "
+        f"{run.path} was worked on by torch {', '.join(others)} and goes on with {here}: "
         "the same bits as without a stop are not promised"
     )
     if before[-1] != here:

@@ -105,7 +105,13 @@ class Prepared:
     def _people(self) -> "Flat | Tables":
         if not self._from_tables:
             return Flat(self.path)
-        from userrep.sequences.tables import Tables  # brings polars
+        if not installed("polars"):
+            raise DataError(
+                f"{self.path} has its users and splits in tables alone, as an earlier userrep wrote it, and polars is "
+                "not installed",
+                "pip install polars, or prepare it again where it is installed, with userrep preprocess ... --fresh",
+            )
+        from userrep.sequences.tables import Tables
 
         return Tables(self.path)
 
