@@ -1,4 +1,4 @@
-"""A machine that has torch and numpy but not all of our packages, for tests: a process in which they cannot be imported."""
+"""A machine that lacks some of our packages, for tests: a process in which they cannot be imported."""
 
 import json
 import os

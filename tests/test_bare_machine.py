@@ -1,6 +1,7 @@
 """Where polars, Hydra and more are not installed: a prepared folder and a config are enough, to the last bit."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bare_machine import run
+from documents import TOP, Document, smoke
 
 from userrep import console
 from userrep.cli import main
@@ -136,6 +138,22 @@ def test_what_needs_a_package_names_it_and_its_remedy(there: Path) -> None:
         cause, remedy = err.splitlines()
         assert cause.startswith("error: "), words
         assert asked[words] in remedy, (words, remedy)
+
+
+def test_the_commands_of_the_page_lead_from_raw_data_there_to_results(
+    userrep: Any, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (block for block in Document(TOP / "docs" / "elsewhere.md").blocks if block.language == "text")
+    for line in first.text.splitlines():
+        _, *words = shlex.split(line)
+        file = words.pop() if ">" in words else None
+        told = userrep(*smoke([word for word in words if word != ">"]))
+        assert told.code == 0, told.err
+        if file:
+            Path(file).write_text(told.out, encoding="utf-8")
+    commands = [shlex.split(line)[1:] for line in second.text.splitlines()]
+    assert [told[0] for told in run(commands, workplace)] == [0] * len(commands)
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["age", "base", "base-1"]
 
 
 @pytest.fixture
