@@ -171,6 +171,15 @@ def test_what_is_composed_from_the_base_s_config_is_what_the_base_itself_gives(
     assert read_yaml(f"{name}.yaml") == composed
 
 
+def test_the_config_of_any_kind_of_run_stands_for_that_run(ask: Callable[..., Any]) -> None:
+    for name in ("pruned", "age"):
+        config = ask("transfer", "--from", f"{name}.yaml", *AGE, "--dry-run").answer["config"]
+        assert config == read_yaml("age.yaml")
+    assert ask("prune", "age.yaml", "--dry-run").error["message"] == "run age.yaml is a transfer run"
+    Path("number.yaml").write_text("5")
+    assert ask("transfer", "--from", "number.yaml", *AGE, "--dry-run").error["message"] == "number.yaml is no config"
+
+
 def test_the_seed_may_stand_beside_a_config(ask: Callable[..., Any]) -> None:
     for words in (("--seed", "7"), ("seed=7",)):
         config = ask("pretrain", "--config", "base.yaml", *words, "--dry-run").answer["config"]

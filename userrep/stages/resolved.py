@@ -41,7 +41,8 @@ def child_config(verb: str, base: Run, request: Request) -> dict[str, Any]:
                 f"give the base that it is for, or write it again: userrep {verb} ... --dry-run > {path}",
             )
         config[group] = base.config[group]
-        config["choices"][group] = base.config["choices"].get(group, config["choices"].get(group))
+        if group in base.choices:
+            config["choices"][group] = base.choices[group]
     return _told(config, verb, request)
 
 
@@ -93,7 +94,9 @@ class RunToBe(Run):
     """The run that the config of a file will make."""
 
     def __init__(self, path: Path) -> None:
-        verb = "transfer" if "method" in (read_yaml(path) or {}) else "pretrain"
+        found = read_yaml(path)
+        keys = found.keys() if isinstance(found, dict) else ()
+        verb = "transfer" if "task" in keys else "prune" if "method" in keys else "pretrain"
         self._read = read_config(path, verb)
         super().__init__(path, {"verb": verb, "status": "finished", "choices": self._read["choices"]})
 
