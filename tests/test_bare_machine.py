@@ -188,9 +188,24 @@ def test_the_seed_may_stand_beside_a_config(ask: Callable[..., Any]) -> None:
         assert config == read_yaml("base.yaml") | {"seed": 7, "origins": config["origins"]}
 
 
+def test_how_a_run_is_trained_may_stand_beside_a_config(ask: Callable[..., Any]) -> None:
+    words = ("trainer.checkpoint_seconds=7", "trainer.devices=1")
+    config = ask("pretrain", "--config", "base.yaml", *words, "--dry-run").answer["config"]
+    assert (config["trainer"]["checkpoint_seconds"], config["trainer"]["devices"]) == (7, 1)
+    assert config["origins"]["trainer.devices"] == config["origins"]["trainer.checkpoint_seconds"] == "override"
+    told = ask("pretrain", "--config", "base.yaml", "trainer.checkpoint_seconds=7", "--run", "here/base")
+    assert told.code == 0
+    assert "already finished" in told.err  # it is the same run
+
+
 @pytest.mark.parametrize(
     ("words", "cause"),
     [
+        (
+            ("pretrain", "--config", "base.yaml", "trainer.checkpoint_seconds=soon"),
+            "trainer.checkpoint_seconds is 'soon'",
+        ),
+        (("pretrain", "--config", "base.yaml", "trainer.checkpoint_seconds={"), "cannot read the override"),
         (("pretrain", "--config", "base.yaml", "trainer.epochs=3"), "trainer.epochs=3 is given too"),
         (("pretrain", "--config", "base.yaml", "--model", "sasrec"), "model=sasrec is given too"),
         (("pretrain", "--config", "base.yaml", "--config-dir", "."), "--config-dir . is given too"),

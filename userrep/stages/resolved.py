@@ -6,13 +6,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from userrep.build import check
 from userrep.config import checked_seed, compose
 from userrep.errors import ConfigError, UsageError, suggest
 from userrep.files import read_yaml
 from userrep.groups import VERBS
 from userrep.run import Run, open_run
-from userrep.run.record import comparable
+from userrep.run.record import HOW, comparable
 from userrep.stages.request import Request
 
 INHERITED = {"pretrain": (), "transfer": ("dataset", "model"), "prune": ("dataset", "model", "objective", "protocol")}
@@ -107,26 +109,41 @@ class RunToBe(Run):
 
 
 def _alone(config: dict[str, Any], request: Request) -> dict[str, Any]:
-    """Return the config with the seed that was typed; UsageError where anything else was typed beside the file."""
-    others = [text for text in request.overrides if not text.startswith("seed=")]
+    """Return the config with what may be typed beside a file: the seed, and how but not what is trained.
+
+    Raises UsageError where anything else was typed.
+    """
+    allowed = {"seed": "--seed", **{f"trainer.{key}": f"trainer.{key}" for key in HOW}}
+    others = [text for text in request.overrides if text.partition("=")[0] not in allowed]
     others += [f"--config-dir {request.config_dir}"] if request.config_dir else []
     if others:
         raise UsageError(
             f"--config {request.config} is a whole config, and {others[0]} is given too",
-            "leave it out, or compose without --config; --seed may stand beside it",
+            f"leave it out, or compose without --config; beside it may stand {', '.join(allowed.values())}",
         )
-    typed = [text.partition("=")[2] for text in request.overrides]
-    return config | ({"seed": checked_seed(_number(typed[-1]))} if typed else {})
+    for key, value in _typed(request).items():
+        group, _, name = key.partition(".")
+        config = config | {group: config[group] | {name: value} if name else checked_seed(value)}
+    check(config["trainer"], "trainer")
+    return config
 
 
-def _number(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text
+def _typed(request: Request) -> dict[str, Any]:
+    """Return the values of the overrides, read without Hydra."""
+    found = {}
+    for text in request.overrides:
+        key, _, value = text.partition("=")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"cannot read the override {text!r}", "write key=value") from error
+    return found
 
 
 def _told(config: dict[str, Any], verb: str, request: Request) -> dict[str, Any]:
     """Return the config with its origins: the file's own may be untrue, since it may have been changed."""
     file = f"--config {request.config}"
-    origins = {"seed": "override" if request.overrides else file}
+    origins = {"seed": file} | dict.fromkeys(_typed(request), "override")
     for group in dict.fromkeys([*VERBS[verb].uses, *INHERITED[verb]]):
         origins[f"{group}/{config['choices'].get(group)}"] = "base" if group in INHERITED[verb] else file
     return config | {"origins": origins}
