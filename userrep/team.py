@@ -15,11 +15,10 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from userrep.errors import UserRepError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 GRACE = 30.0  # seconds in which others may end by themselves once one has ended
@@ -73,7 +72,7 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", rank()))
 
 
-def share(index: np.ndarray) -> np.ndarray:
+def share(index: "np.ndarray") -> "np.ndarray":
     """Return this process's share of the examples of a batch; each example is in one share."""
     return index[rank() :: size()] if size() > 1 else index
 
