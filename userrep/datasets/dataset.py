@@ -10,7 +10,12 @@ from userrep.datasets.sources import Source
 from userrep.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import polars as pl
+
+    from userrep.datasets.blocks import Place
+    from userrep.datasets.faults import Tally
 
 
 @dataclass(frozen=True)
@@ -88,4 +93,49 @@ class Dataset(Component):
         Raises:
             DataError: a file is missing, empty or damaged; the message names it, and the line if it is one.
         """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some events of a file, in the order of the file.
+
+    frame: columns user, item, domain str, time int64|null, rating float32|null, and fine int32: what a time is finer
+        than its second (microseconds), which orders events and is not kept.
+    domains: the names of domains as they are in the file, and as they are here, in order of appearance.
+    tally: the rows of this part that are good and broken.
+    end, last: where the next part begins, and whether there is none.
+    """
+
+    frame: "pl.DataFrame"
+    domains: dict[str, str]
+    tally: "Tally"
+    end: "Place"
+    last: bool
+
+
+@dataclass(kw_only=True)
+class PartwiseDataset(Dataset):
+    """A data set whose events can also be read part by part, so that they need not fit into memory."""
+
+    main: str | None = None  # the domain that an encoder reads; the first event's where it is None
+    skip_bad: bool = False
+
+    @abstractmethod
+    def event_files(self, raw_dir: Path) -> list[Path]:
+        """List the files of events, in the order in which their events count."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def parts(self, path: Path, size: int, begin: "Place | None" = None) -> "Iterator[Part]":
+        """Read one of these files in parts of about `size` bytes, from `begin` on, the end of an earlier part.
+
+        Raises:
+            DataError: the file is missing, empty or damaged; broken rows are counted only.
+        """
+        raise NotImplementedError
+
+    @abstractmethod
+    def sides(self, raw_dir: Path) -> "tuple[pl.DataFrame, pl.DataFrame]":
+        """Read the users and the item texts, as in Events."""
         raise NotImplementedError

@@ -27,7 +27,7 @@ def read_plain(
         frame = pl.read_csv(
             content, has_header=False, separator=separator, quote_char=None, columns=wanted, infer_schema=False
         )
-    except (pl.exceptions.PolarsError, ValueError):
+    except (pl.exceptions.PolarsError, ValueError, TypeError):
         return None
     # A short line ends in null. If none is short, the number of separators tells whether one is long.
     lines = content.count(b"\n") + (not content.endswith(b"\n"))

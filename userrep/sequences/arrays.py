@@ -1,12 +1,14 @@
 """Flat arrays of events: those of one domain, or of two domains as one history a user."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from userrep.sequences.pieces import PIECE, release, user_ranges
 from userrep.sequences.vocab import RESERVED
 
 
@@ -49,6 +51,20 @@ class Sequences:
     def owners(self) -> np.ndarray:
         """Return the user row of each event, (E,) int64."""
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+    def between(self, begin: int, end: int) -> "Sequences":
+        """Return the events of the user rows [begin, end), copied into memory, as those of users 0, 1, 2 ..."""
+        first, last = self.offsets[begin], self.offsets[end]
+        arrays = {kind: getattr(self, kind) for kind in ("items", "times", "ratings", "order")}
+        copied = {kind: None if values is None else np.array(values[first:last]) for kind, values in arrays.items()}
+        for values in arrays.values():
+            release(values)
+        return replace(self, offsets=self.offsets[begin : end + 1] - first, **copied)
+
+    def by_users(self, most: int = PIECE) -> Iterator["Sequences"]:
+        """Yield the events of some users after the other, at most `most` events together or one user's."""
+        for begin, end in user_ranges(self.offsets, most):
+            yield self.between(begin, end)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Preparing: raw files in, a checked folder of arrays out."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from userrep.sequences.imports import import_splits, join_splits
 from userrep.sequences.split import Split
 from userrep.sequences.splits import make_splits
 from userrep.sequences.store import FORMAT, Prepared
-from userrep.sequences.write import class_list, content_hash, fingerprint, publishing, write_arrays
+from userrep.sequences.write import class_list, content_hash, fingerprint, publishing, write_arrays, write_tables
 
 
 def prepare(
@@ -33,24 +34,36 @@ def prepare(
         the disk is full.
     """
     built = assemble(dataset.events(raw_dir), dataset)
-    user_ids = built.users["user"].to_list()
-    timelines = {domain.name: (domain.offsets, domain.times) for domain in built.domains}
-    splits = make_splits(user_ids, timelines, dataset.split_seed)
-    if split_file is not None:
-        splits = join_splits(splits, import_splits(split_file, user_ids, timelines), split_file)
     with publishing(out_path) as folder:
-        write_arrays(folder, built, splits)
-        write_json(folder / "meta.json", _meta(dataset, dataset_node, raw_dir, built, splits, split_file))
-        _complete(Prepared(folder))
+        write_arrays(folder, built)
+        _complete(folder, built, Origin(dataset, dataset_node, raw_dir, split_file))
     return Prepared(out_path)
 
 
-def _complete(prepared: Prepared) -> None:
-    """Audit what was written, and add the audit and the card."""
+@dataclass(frozen=True)
+class Origin:
+    """What a folder is prepared from."""
+
+    dataset: Dataset
+    node: Mapping[str, Any]
+    raw_dir: Path
+    split_file: Path | None
+
+
+def _complete(folder: Path, built: Built, origin: Origin) -> None:
+    """Add splits, tables and `meta.json` to the arrays; then audit what was written, and add audit and card."""
+    user_ids, split_file = built.users["user"], origin.split_file
+    timelines = {domain.name: (domain.offsets, domain.times) for domain in built.domains}
+    splits = make_splits(user_ids, timelines, origin.dataset.split_seed)
+    if split_file is not None:
+        splits = join_splits(splits, import_splits(split_file, user_ids, timelines), split_file)
+    write_tables(folder, built, splits)
+    write_json(folder / "meta.json", _meta(origin, built, splits))
+    prepared = Prepared(folder)
     findings = audit(prepared)
     enforce(findings, prepared.name)
-    write_audit(prepared.path, findings)
-    write_card(prepared.path, make_card(prepared))
+    write_audit(folder, findings)
+    write_card(folder, make_card(prepared))
 
 
 def is_current(path: Path, dataset: Dataset, raw_dir: Path, split_file: Path | None = None) -> bool:
@@ -63,14 +76,8 @@ def is_current(path: Path, dataset: Dataset, raw_dir: Path, split_file: Path | N
     return bool(meta.get("format") == FORMAT and same_files and same_splits)
 
 
-def _meta(
-    dataset: Dataset,
-    node: Mapping[str, Any],
-    raw_dir: Path,
-    built: Built,
-    splits: list[Split],
-    split_file: Path | None,
-) -> dict[str, Any]:
+def _meta(origin: Origin, built: Built, splits: list[Split]) -> dict[str, Any]:
+    dataset, raw_dir, split_file = origin.dataset, origin.raw_dir, origin.split_file
     labels = [{"name": name, "classes": class_list(built.users[name])} for name in dataset.labels]
     return {
         "format": FORMAT,
@@ -78,7 +85,7 @@ def _meta(
         "title": dataset.title,
         "hash": content_hash(built),
         "source": _source(raw_dir),
-        "dataset": node,
+        "dataset": origin.node,
         "tasks": dataset.tasks,
         "users": len(built.users),
         "ties": dataset.ties if dataset.ties == "file" else f"random, seed {dataset.ties_seed}",

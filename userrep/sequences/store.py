@@ -1,6 +1,6 @@
 """A prepared data set on disk: a folder of tables and flat arrays, read as far as they are asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +13,8 @@ from userrep.datasets.raw import raw_path, to_type
 from userrep.errors import DataError, suggest
 from userrep.files import digest, read_json
 from userrep.sequences.arrays import Sequences, merge
-from userrep.sequences.split import ROLES, Split
-from userrep.sequences.splits import Runs, from_runs
+from userrep.sequences.runs import Runs, from_runs, read_runs
+from userrep.sequences.split import Split
 from userrep.sequences.vocab import RESERVED
 
 __all__ = ["FORMAT", "Prepared", "Sequences", "Split", "open_prepared", "prepared_path"]
@@ -166,22 +166,23 @@ class Prepared:
             self._splits[name, fold, where] = self._read_split(name, fold, where)
         return self._splits[name, fold, where]
 
+    def forget(self, split: Split) -> None:
+        """Let go of a split that was read, where many are looked at one after the other."""
+        self._splits.pop((split.name, split.fold, split.domain or self.main), None)
+
+    def runs(self, name: str, fold: int, domain: str | None) -> Iterator[Runs]:
+        """Yield the runs of one fold in order of user and position; no domain: the users are divided."""
+        counts = np.diff(self.sequences(domain).offsets)
+        return read_runs(self.path / "splits.parquet", name, fold, domain, self._users["user"], counts)
+
     def _read_split(self, name: str, fold: int, domain: str) -> Split:
         entry = self._entry(name, self.meta["splits"], "split")
         if not 0 <= fold < entry["folds"]:
             raise DataError(f"split {name!r} has no fold {fold}", f"choose one of 0 to {entry['folds'] - 1}")
         counts = np.diff(self.sequences(domain).offsets)
         where = None if entry["kind"] == "users" else domain
-        split = replace(from_runs(name, fold, where, self._runs(name, fold, where), counts), hash=entry["hash"])
+        split = replace(from_runs(name, fold, where, self.runs(name, fold, where), counts), hash=entry["hash"])
         return replace(split, train_end=counts, valid_end=counts) if where is None else split
-
-    def _runs(self, name: str, fold: int, domain: str | None) -> Runs:
-        table = pl.scan_parquet(self.path / "splits.parquet")
-        chosen = (pl.col("split") == name) & (pl.col("fold") == fold) & pl.col("domain").eq_missing(domain)
-        users = self._users.select("user", row=pl.int_range(pl.len())).lazy()
-        role = pl.col("role").cast(pl.Enum(ROLES)).to_physical().cast(pl.Int64)
-        found = table.filter(chosen).join(users, on="user").select("row", "position", role).collect()
-        return Runs(*(found[column].to_numpy() for column in ("row", "position", "role")))
 
     def _entry(self, name: str, entries: Sequence[Mapping[str, Any]], what: str) -> Mapping[str, Any]:
         known = {entry["name"]: entry for entry in entries}
