@@ -10,7 +10,7 @@ from userrep.datasets.sources import Source
 from userrep.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     import polars as pl
 
@@ -39,10 +39,15 @@ def main_first(frame: "pl.DataFrame", main: str) -> "pl.DataFrame":
     Raises:
         DataError: no event is of that domain.
     """
-    domains = frame["domain"].unique().sort().to_list()
-    if main not in domains:
-        raise DataError(f"no event is of the domain {main!r}", f"set dataset.main to one of: {', '.join(domains)}")
+    refuse_unknown_main(main, frame["domain"].unique().to_list())
     return frame.sort(frame["domain"] != main, maintain_order=True)
+
+
+def refuse_unknown_main(main: str, domains: "Sequence[str]") -> None:
+    """Raise DataError where no event is of the domain `main`."""
+    if main not in domains:
+        known = ", ".join(sorted(domains))
+        raise DataError(f"no event is of the domain {main!r}", f"set dataset.main to one of: {known}")
 
 
 @dataclass(kw_only=True)
@@ -134,6 +139,14 @@ class PartwiseDataset(Dataset):
             DataError: the file is missing, empty or damaged; broken rows are counted only.
         """
         raise NotImplementedError
+
+    def refuse_domains(self, domains: "Mapping[str, str]") -> None:
+        """Raise DataError where two domains of the files, by their names there, would have one name here."""
+        given: dict[str, str] = {}
+        for domain, plain in sorted(domains.items()):
+            if given.setdefault(plain, domain) != domain:
+                cause = f"the domains {given[plain]!r} and {domain!r} would be one folder"
+                raise DataError(cause, "rename one of them")
 
     @abstractmethod
     def sides(self, raw_dir: Path) -> "tuple[pl.DataFrame, pl.DataFrame]":

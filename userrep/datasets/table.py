@@ -1,6 +1,6 @@
 """Events from a table of your own, in whatever file, its columns named in the config."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -77,7 +77,7 @@ class Table(PartwiseDataset):
                 domains |= part.domains
                 tally.unit = part.tally.unit
                 tally.merge(part.tally)
-            refuse_same_folders(domains)
+            self.refuse_domains(domains)
             tally.settle(skip=self.skip_bad)
             self.left_out += tally.broken
         frame = _numbered(pl.concat(frames))
@@ -100,7 +100,8 @@ class Table(PartwiseDataset):
         columns = list(dict.fromkeys(named.values()))
         how = {"separator": self.separator, "quote": self.quote, "header": self.columns, "begin": begin}
         for chunk in row_chunks(path, columns, size, **how):  # type: ignore[arg-type]
-            frame, faults = chunk.rows.select("line", **{key: pl.col(name) for key, name in named.items()}), chunk.faults
+            faults = chunk.faults
+            frame = chunk.rows.select("line", **{key: pl.col(name) for key, name in named.items()})
             for key in ("user", "item", "time", "domain"):
                 if key in named:
                     faults.add(frame, pl.col(key).is_null(), pl.lit(f"there is no {named[key]}"))
@@ -146,12 +147,10 @@ class Table(PartwiseDataset):
         faults.add(frame, pl.col(key).is_null(), pl.lit(f"there is no {fields[key]}"))
         return faults.settle(frame, skip=self.skip_bad)
 
-    def _read(
-        self, path: Path, fields: Mapping[str, str], header: Sequence[str] = ()
-    ) -> tuple[pl.DataFrame, Faults]:
+    def _read(self, path: Path, fields: Mapping[str, str]) -> tuple[pl.DataFrame, Faults]:
         """Read the columns named by the values of `fields` as text, under its keys, and `line`."""
         names = list(dict.fromkeys(fields.values()))
-        frame, faults = read_rows(path, names, separator=self.separator, quote=self.quote, header=header)
+        frame, faults = read_rows(path, names, separator=self.separator, quote=self.quote)
         return frame.select("line", **{key: pl.col(name) for key, name in fields.items()}), faults
 
 
@@ -179,14 +178,6 @@ def _with_domains(frame: pl.DataFrame, faults: Faults) -> tuple[pl.DataFrame, di
     faults.add(frame, pl.col("named") == "", pl.format("'{}' is no name of a domain", "domain"))
     known = dict(zip(given.to_list(), plain.to_list(), strict=True))
     return frame.with_columns(domain="named").drop("named"), known
-
-
-def refuse_same_folders(domains: Mapping[str, str]) -> None:
-    """Raise DataError where two domains would have the name of one folder."""
-    given: dict[str, str] = {}
-    for domain, plain in sorted(domains.items()):
-        if given.setdefault(plain, domain) != domain:
-            raise DataError(f"the domains {given[plain]!r} and {domain!r} would be one folder", "rename one of them")
 
 
 def _numbered(frame: pl.DataFrame) -> pl.DataFrame:

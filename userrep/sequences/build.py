@@ -7,7 +7,7 @@ import polars as pl
 
 from userrep.datasets.dataset import Dataset, Events
 from userrep.errors import DataError
-from userrep.sequences.ordering import merge_duplicates, ordered, shuffle_ties
+from userrep.sequences.ordering import merge_duplicates, ordered, shuffle_ties, user_order
 from userrep.sequences.schema import checked_frame, checked_users
 from userrep.sequences.vocab import Vocabulary, before_last_two, rank_items
 
@@ -60,16 +60,12 @@ def assemble(events: Events, dataset: Dataset) -> Built:
     """
     labelled = checked_users(events, dataset.labels, dataset.name)
     frame = checked_frame(events, dataset.name)
-    user_ids = frame["user"].unique().to_frame().sort(pl.col("user").str.len_bytes(), "user")["user"]
+    user_ids = user_order(frame["user"].unique())
     item_ids = frame["item"].unique().sort()
     coded = _coded(frame, user_ids, item_ids)
     merged = merge_duplicates(coded, dataset.repeats)
     kept = _keep_dense(merged, dataset.min_user_events, dataset.min_item_events)
-    if kept.is_empty():
-        raise DataError(
-            f"the filters leave no event of {dataset.name}",
-            "lower dataset.min_user_events or dataset.min_item_events",
-        )
+    refuse_nothing(len(kept), dataset.name)
     placed = shuffle_ties(kept, np.random.default_rng(dataset.ties_seed)) if dataset.ties == "random" else kept
     rows, user_of_event = _dense(placed["user"].to_numpy(), len(user_ids))
     placed = placed.with_columns(user=pl.Series(user_of_event))
@@ -84,6 +80,15 @@ def assemble(events: Events, dataset: Dataset) -> Built:
         events=len(merged) - len(kept),
     )
     return Built(users, domains, events.item_text, dropped)
+
+
+def refuse_nothing(events: int, name: str) -> None:
+    """Raise DataError where no event is left."""
+    if not events:
+        raise DataError(
+            f"the filters leave no event of {name}",
+            "lower dataset.min_user_events or dataset.min_item_events",
+        )
 
 
 def _coded(frame: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series) -> pl.DataFrame:

@@ -1,11 +1,12 @@
 """Preparing: raw files in, a checked folder of arrays out."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from userrep.datasets.dataset import Dataset
+from userrep.datasets.dataset import Dataset, PartwiseDataset
 from userrep.files import read_json, sha256_of, write_json
 from userrep.sequences.audit import audit, enforce, write_audit
 from userrep.sequences.build import Built, assemble
@@ -14,6 +15,7 @@ from userrep.sequences.imports import import_splits, join_splits
 from userrep.sequences.split import Split
 from userrep.sequences.splits import make_splits
 from userrep.sequences.store import FORMAT, Prepared
+from userrep.sequences.stream import Sizes, Workers, stream
 from userrep.sequences.write import class_list, content_hash, fingerprint, publishing, write_arrays, write_tables
 
 
@@ -37,6 +39,35 @@ def prepare(
     with publishing(out_path) as folder:
         write_arrays(folder, built)
         _complete(folder, built, Origin(dataset, dataset_node, raw_dir, split_file))
+    return Prepared(out_path)
+
+
+def prepare_streaming(
+    dataset: PartwiseDataset,
+    dataset_node: Mapping[str, Any],
+    raw_dir: Path,
+    out_path: Path,
+    split_file: Path | None = None,
+    *,
+    sizes: Sizes,
+    workers: Workers | None = None,
+    fresh: bool = False,
+) -> Prepared:
+    """Do what `prepare` does, and write the same folder, with no more in memory than `sizes` says.
+
+    What is finished lies beside `out_path` until the folder is whole, and a later call goes on from there, unless
+    `fresh`.
+
+    Raises:
+        DataError: as prepare.
+    """
+    work = out_path.parent / f".{out_path.name}.work"
+    with publishing(out_path) as folder:
+        if fresh:
+            shutil.rmtree(work, ignore_errors=True)
+        built = stream(dataset, dataset_node, raw_dir, work, folder, sizes, workers)
+        _complete(folder, built, Origin(dataset, dataset_node, raw_dir, split_file))
+    shutil.rmtree(work, ignore_errors=True)
     return Prepared(out_path)
 
 

@@ -32,7 +32,7 @@ def checked_frame(events: Events, name: str) -> pl.DataFrame:
     if frame.is_empty():
         raise DataError(f"{name} has no events", "its raw file is empty or has a header only: get the file again")
     _refuse_empty_ids(frame, name)
-    _refuse_odd_domains(frame, name)
+    refuse_odd_domains(frame["domain"].unique(), name)
     _refuse_partial_times(frame, name)
     return frame
 
@@ -65,9 +65,8 @@ def _refuse_empty_ids(frame: pl.DataFrame, name: str) -> None:
             )
 
 
-def _refuse_odd_domains(frame: pl.DataFrame, name: str) -> None:
-    """A domain names a folder."""
-    domains = frame["domain"].unique()
+def refuse_odd_domains(domains: pl.Series, name: str) -> None:
+    """Raise DataError for a domain that cannot name a folder."""
     odd = domains.filter(~domains.str.contains(r"^\w[\w.-]*$"))
     if len(odd):
         raise DataError(f"{name}: {odd[0]!r} is no name of a domain", "use letters, digits, '-', '_' and '.'")
