@@ -76,9 +76,13 @@ def opened_text(path: Path) -> Iterator[IO[bytes]]:
         DataError: it cannot be read, or is cut short where it is read.
     """
     try:
-        with open(path, "rb") as file:
-            packed = file.read(len(GZIP)) == GZIP
-        with gzip.open(path, "rb") if packed else open(path, "rb") as file:
-            yield file
+        with gzip.open(path, "rb") if is_packed(path) else open(path, "rb") as file:
+            yield file  # type: ignore[misc]
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}", "get the file again: it may be half a download") from error
+
+
+def is_packed(path: Path) -> bool:
+    """Say whether a file is packed with gzip, by its first bytes."""
+    with open(path, "rb") as file:
+        return file.read(len(GZIP)) == GZIP
