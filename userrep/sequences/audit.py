@@ -11,7 +11,7 @@ from userrep import console
 from userrep.errors import DataError
 from userrep.files import read_json, write_json
 from userrep.sequences.pieces import user_ranges
-from userrep.sequences.runs import Repeats
+from userrep.sequences.runs import Repeats, from_runs
 from userrep.sequences.split import TEST, Split
 from userrep.sequences.store import Prepared, Sequences
 from userrep.sequences.vocab import RESERVED, before_last_two
@@ -138,29 +138,38 @@ def _copies(sequences: Sequences) -> int:
 
 
 def _split_findings(prepared: Prepared, entry: dict) -> Iterator[Finding]:
-    name, kind = entry["name"], entry["kind"]
-    domains = [None] if kind == "users" else prepared.domains
-    where = [(fold, domain) for fold in range(entry["folds"]) for domain in domains]
-    repeats = [Repeats.of(prepared.runs(name, *place)) for place in where]
-    twice = sum(repeat.runs for repeat in repeats)
-    yield Finding("no event has two roles", name, twice == 0, f"{twice} runs begin together")
-    if kind == "users":
-        yield from _user_findings(prepared, entry, sum(repeat.users for repeat in repeats))
+    name = entry["name"]
+    if entry["kind"] == "users":
+        yield from _user_findings(prepared, entry)
         return
-    for (fold, domain), repeat in zip(where, repeats, strict=True):
-        if not repeat.empty:
-            split, sequences = prepared.split(name, fold, domain), prepared.sequences(domain)
-            yield from _event_findings(split, sequences, f"{name}, {domain}")
-            prepared.forget(split)
+    found: list[tuple[Split, Repeats]] = []
+    for fold in range(entry["folds"]):
+        for domain in prepared.domains:
+            repeats, counts = Repeats(), np.diff(prepared.sequences(domain).offsets)
+            runs = repeats.watch(prepared.runs(name, fold, domain))
+            found.append((from_runs(name, fold, domain, runs, counts), repeats))
+    yield _no_two_roles(name, [repeats for _, repeats in found])
+    for split, repeats in found:
+        if repeats.seen:
+            assert split.domain is not None
+            yield from _event_findings(split, prepared.sequences(split.domain), f"{name}, {split.domain}")
 
 
-def _user_findings(prepared: Prepared, entry: dict, torn: int) -> Iterator[Finding]:
+def _no_two_roles(name: str, repeats: list[Repeats]) -> Finding:
+    twice = sum(repeat.runs for repeat in repeats)
+    return Finding("no event has two roles", name, twice == 0, f"{twice} runs begin together")
+
+
+def _user_findings(prepared: Prepared, entry: dict) -> Iterator[Finding]:
     name, folds = entry["name"], entry["folds"]
-    yield Finding("test users are no training users", name, torn == 0, f"{torn} users with two roles")
+    repeats = [Repeats() for _ in range(folds)]
     times = np.zeros(prepared.num_users, dtype=np.int64)  # that each user is tested
-    for fold in range(folds):
-        for batch in prepared.runs(name, fold, None):
+    for fold, repeat in enumerate(repeats):
+        for batch in repeat.watch(prepared.runs(name, fold, None)):
             times += np.bincount(batch.rows[batch.roles == TEST], minlength=len(times))
+    yield _no_two_roles(name, repeats)
+    torn = sum(repeat.users for repeat in repeats)
+    yield Finding("test users are no training users", name, torn == 0, f"{torn} users with two roles")
     tested, again = int(np.sum(times > 0)), int(np.sum(times > 1))
     complete = folds == 1 or (again == 0 and tested == prepared.num_users)
     detail = f"{tested} of {prepared.num_users} users tested over {folds} folds, {again} more than once"

@@ -7,7 +7,8 @@ import polars as pl
 
 from userrep.datasets.dataset import Dataset, Events
 from userrep.errors import DataError
-from userrep.sequences.ordering import merge_duplicates, ordered, shuffle_ties, user_order
+from userrep.sequences.coding import as_numbers, coded
+from userrep.sequences.ordering import merge_duplicates, ordered, shuffle_ties
 from userrep.sequences.schema import checked_frame, checked_users
 from userrep.sequences.vocab import Vocabulary, before_last_two, rank_items
 
@@ -60,10 +61,11 @@ def assemble(events: Events, dataset: Dataset) -> Built:
     """
     labelled = checked_users(events, dataset.labels, dataset.name)
     frame = checked_frame(events, dataset.name)
-    user_ids = user_order(frame["user"].unique())
-    item_ids = frame["item"].unique().sort()
-    coded = _coded(frame, user_ids, item_ids)
-    merged = merge_duplicates(coded, dataset.repeats)
+    user_ids, users = coded(as_numbers(frame["user"]), by_length=True)
+    item_ids, items = coded(as_numbers(frame["item"]), by_length=False)
+    user_ids, item_ids = user_ids.cast(pl.String), item_ids.cast(pl.String)
+    given = _coded(frame, users, items)
+    merged = merge_duplicates(given, dataset.repeats)
     kept = _keep_dense(merged, dataset.min_user_events, dataset.min_item_events)
     refuse_nothing(len(kept), dataset.name)
     placed = shuffle_ties(kept, np.random.default_rng(dataset.ties_seed)) if dataset.ties == "random" else kept
@@ -74,7 +76,7 @@ def assemble(events: Events, dataset: Dataset) -> Built:
     domains = [_domain(name, placed.filter(domain=code), len(rows), item_ids) for code, name in enumerate(names)]
     users = user_ids[rows].to_frame("user").join(labelled, on="user", how="left", maintain_order="left")
     dropped = Dropped(
-        duplicates=len(coded) - len(merged),
+        duplicates=len(given) - len(merged),
         users=len(user_ids) - len(rows),
         items=len(item_ids) - placed["item"].n_unique(),
         events=len(merged) - len(kept),
@@ -91,18 +93,18 @@ def refuse_nothing(events: int, name: str) -> None:
         )
 
 
-def _coded(frame: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series) -> pl.DataFrame:
+def _coded(frame: pl.DataFrame, users: np.ndarray, items: np.ndarray) -> pl.DataFrame:
     """Replace texts by their rank in the sorted lists, then sort by (user, time, row)."""
     names = frame["domain"].unique(maintain_order=True)
-    coded = frame.select(
-        pl.col("user").cast(pl.Enum(user_ids)).to_physical().cast(pl.Int64),
-        pl.col("item").cast(pl.Enum(item_ids)).to_physical().cast(pl.Int64),
-        pl.col("domain").cast(pl.Enum(names)).to_physical().cast(pl.Int64),
+    codes = frame.select(
         "time",
         "rating",
         "row",
+        pl.col("domain").cast(pl.Enum(names)).to_physical().cast(pl.Int64),
+        user=pl.Series(users),
+        item=pl.Series(items),
     )
-    return ordered(coded if coded["row"].is_sorted() else coded.sort("row"))
+    return ordered(codes if codes["row"].is_sorted() else codes.sort("row"))
 
 
 def _keep_dense(events: pl.DataFrame, min_user: int, min_item: int) -> pl.DataFrame:

@@ -39,8 +39,3 @@ def shuffle_ties(events: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame
     canonical = events.sort("user", "time", "domain", "item", maintain_order=True)
     draws = rng.random(len(canonical))
     return canonical.with_columns(draw=pl.Series(draws)).sort("user", "time", "draw").drop("draw")
-
-
-def user_order(user_ids: pl.Series) -> pl.Series:
-    """Sort raw ids of users by (length, text), which is numeric order for numbers."""
-    return user_ids.to_frame("user").sort(pl.col("user").str.len_bytes(), "user")["user"]

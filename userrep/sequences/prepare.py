@@ -14,9 +14,17 @@ from userrep.sequences.card import make_card, write_card
 from userrep.sequences.imports import import_splits, join_splits
 from userrep.sequences.split import Split
 from userrep.sequences.splits import make_splits
-from userrep.sequences.store import FORMAT, Prepared
+from userrep.sequences.store import FORMAT, Prepared, half_copied
 from userrep.sequences.stream import Sizes, Workers, stream
-from userrep.sequences.write import class_list, content_hash, fingerprint, publishing, write_arrays, write_tables
+from userrep.sequences.write import (
+    class_list,
+    content_hash,
+    fingerprint,
+    publishing,
+    sizes_below,
+    write_arrays,
+    write_tables,
+)
 
 
 def prepare(
@@ -89,7 +97,7 @@ def _complete(folder: Path, built: Built, origin: Origin) -> None:
     if split_file is not None:
         splits = join_splits(splits, import_splits(split_file, user_ids, timelines), split_file)
     write_tables(folder, built, splits)
-    write_json(folder / "meta.json", _meta(origin, built, splits))
+    write_json(folder / "meta.json", _meta(origin, built, splits) | {"files": sizes_below(folder)})
     prepared = Prepared(folder)
     findings = audit(prepared)
     enforce(findings, prepared.name)
@@ -98,13 +106,13 @@ def _complete(folder: Path, built: Built, origin: Origin) -> None:
 
 
 def is_current(path: Path, dataset: Dataset, raw_dir: Path, split_file: Path | None = None) -> bool:
-    """Say whether `path` was prepared from the raw files as they are now, and with this split file if any."""
+    """Say whether `path` is whole, and prepared from the raw files as they are now, with this split file if any."""
     if not (path / "meta.json").exists():
         return False
     meta = read_json(path / "meta.json")
     same_files = meta.get("raw_files") == fingerprint(dataset.raw_files(raw_dir))
     same_splits = split_file is None or meta.get("split_file") == sha256_of(split_file)
-    return bool(meta.get("format") == FORMAT and same_files and same_splits)
+    return bool(meta.get("format") == FORMAT and same_files and same_splits and not half_copied(path, meta))
 
 
 def _meta(origin: Origin, built: Built, splits: list[Split]) -> dict[str, Any]:

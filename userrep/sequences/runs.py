@@ -81,27 +81,28 @@ def _sorted(table: pl.LazyFrame, user_ids: pl.Series) -> Runs:
 
 @dataclass
 class Repeats:
-    """What comes twice in a fold: `runs` that begin where another of their user does, `users` with two roles."""
+    """What comes twice in a fold: `runs` that begin where another of their user does, `users` with two roles.
+
+    seen says whether there is any run.
+    """
 
     runs: int = 0
     users: int = 0
-    empty: bool = True
+    seen: bool = False
 
-    @classmethod
-    def of(cls, batches: Iterable[Runs]) -> "Repeats":
-        """Count in batches of runs that are in order of user and position."""
-        found, before, alike, torn = cls(), (-1, -1, -1), False, -1
+    def watch(self, batches: Iterable[Runs]) -> Iterator[Runs]:
+        """Count in batches of runs that are in order of user and position, and pass them on."""
+        before, alike, torn = (-1, -1, -1), False, -1
         for batch in batches:
+            yield batch
             if not len(batch.rows):
                 continue
-            found.empty = False
+            self.seen = True
             values = (batch.rows, batch.positions, batch.roles)
             row, position, role = (np.append(one, rest) for one, rest in zip(before, values, strict=True))
             same = row[1:] == row[:-1]
             again = same & (position[1:] == position[:-1])
-            found.runs += int(np.sum(again)) + int(np.sum(again & ~np.append(alike, again[:-1])))  # the first ones too
-            users = np.unique(row[1:][same & (role[1:] != role[:-1])])
-            found.users += len(users) - int(torn in users[:1])
-            before, alike = (int(row[-1]), int(position[-1]), int(role[-1])), bool(again[-1])
-            torn = int(users[-1]) if len(users) else torn
-        return found
+            self.runs += int(np.sum(again)) + int(np.sum(again & ~np.append(alike, again[:-1])))  # the first ones too
+            users = np.append(torn, row[1:][same & (role[1:] != role[:-1])])
+            self.users += int(np.sum(users[1:] != users[:-1]))
+            before, alike, torn = (int(row[-1]), int(position[-1]), int(role[-1])), bool(again[-1]), int(users[-1])

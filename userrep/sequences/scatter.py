@@ -12,10 +12,10 @@ from userrep.datasets.blocks import Place
 from userrep.datasets.dataset import Part, PartwiseDataset
 from userrep.errors import DataError
 from userrep.files import read_json, write_json
+from userrep.sequences.coding import as_numbers
 from userrep.sequences.schema import refuse_odd_domains
 
 RECORD = "part.json"
-LARGEST = 18  # digits of an id that is kept as a number
 
 
 def scatter(
@@ -94,16 +94,6 @@ def _compact(frame: pl.DataFrame) -> pl.DataFrame:
         columns.append(frame["fine"])
     columns += [frame[name] for name in ("time", "rating") if frame[name].null_count() < len(frame)]
     return pl.DataFrame(columns)
-
-
-def as_numbers(texts: pl.Series) -> pl.Series:
-    """Return ids as numbers where all are whole, not negative and written without ornament; else as they are."""
-    if texts.is_empty() or texts.str.len_bytes().max() > LARGEST or not texts[0].isdecimal():  # type: ignore[operator]
-        return texts
-    numbers = texts.cast(pl.Int64, strict=False)
-    if numbers.null_count() or numbers.min() < 0 or not (numbers.cast(pl.String) == texts).all():  # type: ignore[operator]
-        return texts
-    return numbers
 
 
 def read_share(paths: list[Path], code: int) -> pl.DataFrame:

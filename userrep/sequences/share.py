@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from userrep.files import read_json, write_json
-from userrep.sequences.ordering import merge_duplicates, ordered, user_order
+from userrep.sequences.coding import coded
+from userrep.sequences.ordering import merge_duplicates, ordered
 from userrep.sequences.scatter import read_share
 
 RECORD = "share.json"
@@ -37,10 +38,10 @@ def sort_share(parts: list[Path], code: int, target: Path, domains: list[str], r
 
 
 def _write(frame: pl.DataFrame, folder: Path, domains: list[str], repeats: str) -> None:
-    users, user = _coded(frame["user"], by_length=True)
-    items, item = _coded(frame["item"], by_length=False)
+    users, user = coded(frame["user"], by_length=True)
+    items, item = coded(frame["item"], by_length=False)
     given = frame.height
-    coded = frame.select(
+    events = frame.select(
         "fine",
         "time",
         "rating",
@@ -49,10 +50,9 @@ def _write(frame: pl.DataFrame, folder: Path, domains: list[str], repeats: str) 
         item=pl.Series(item),
     )
     del frame, user, item
-    if (coded["fine"] != 0).any():
-        coded = coded.sort("fine", maintain_order=True)
-    events = merge_duplicates(ordered(coded.drop("fine")), repeats)
-    del coded
+    if (events["fine"] != 0).any():
+        events = events.sort("fine", maintain_order=True)
+    events = merge_duplicates(ordered(events.drop("fine")), repeats)
     counts = np.bincount(events["user"].to_numpy(), minlength=len(users))
     pl.DataFrame({"user": users, "events": pl.Series(counts, dtype=pl.UInt32)}).write_ipc(folder / "users.arrow")
     pl.DataFrame({"item": items}).write_ipc(folder / "items.arrow")
@@ -64,15 +64,6 @@ def _write(frame: pl.DataFrame, folder: Path, domains: list[str], repeats: str) 
         values.to_numpy().astype(KINDS[name]).tofile(folder / f"{name}.bin")
     record = {"users": len(users), "events": len(events), "duplicates": given - len(events)}
     write_json(folder / RECORD, record)
-
-
-def _coded(ids: pl.Series, *, by_length: bool) -> tuple[pl.Series, np.ndarray]:
-    """Return the different ids in order, and each id's place among them."""
-    if ids.dtype.is_integer():  # in order of size: of (length, text) too, for users
-        known, codes = np.unique(ids.to_numpy(), return_inverse=True)
-        return pl.Series(known), codes.astype(np.int64)
-    known = user_order(ids.unique()) if by_length else ids.unique().sort()
-    return known, ids.cast(pl.Enum(known)).to_physical().cast(pl.Int64).to_numpy()
 
 
 @dataclass(frozen=True)

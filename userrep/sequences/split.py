@@ -143,14 +143,11 @@ def _roles(count: int, valid: np.ndarray, test: np.ndarray) -> np.ndarray:
 
 def _rank(user_ids: Sequence[str] | pl.Series, salt: str) -> np.ndarray:
     """Rank the users by a hash of `salt` and raw id: (U,) from 0."""
-    keyed = hashlib.blake2b(key=hashlib.sha256(salt.encode()).digest(), digest_size=8)
-    draws, row = np.empty(len(user_ids), dtype=np.uint64), 0
-    for some in texts_of(user_ids):
-        for user in some:
-            one = keyed.copy()
-            one.update(user.encode())
-            draws[row] = int.from_bytes(one.digest(), "little")
-            row += 1
+    key, hashed = hashlib.sha256(salt.encode()).digest(), hashlib.blake2b
+    digests = [
+        b"".join([hashed(user.encode(), digest_size=8, key=key).digest() for user in some]) for some in texts_of(user_ids)
+    ]
+    draws = np.frombuffer(b"".join(digests), dtype="<u8")
     ranks = np.empty(len(user_ids), dtype=np.int64)
     ranks[np.argsort(draws, kind="stable")] = np.arange(len(user_ids))
     return ranks

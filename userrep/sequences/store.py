@@ -40,16 +40,31 @@ def open_prepared(data_dir: Path, dataset_node: Mapping[str, Any]) -> "Prepared"
     """Open the prepared data set of a config node.
 
     Raises:
-        DataError: it has not been prepared, or by another version; the hint holds the commands to type.
+        DataError: it has not been prepared, or by another version, or was copied in part; the hint holds the commands
+        to type.
     """
     data_dir = Path(data_dir)
     path = prepared_path(data_dir, dataset_node)
     if not (path / "meta.json").exists():
-        raise DataError(
-            f"{dataset_node['name']} is not prepared: {path} does not exist",
-            _commands(data_dir, dataset_node),
-        )
-    return Prepared(path)
+        found = "has no meta.json: it was copied in part" if path.exists() else "does not exist"
+        raise DataError(f"{dataset_node['name']} is not prepared: {path} {found}", _commands(data_dir, dataset_node))
+    prepared = Prepared(path)
+    fault = half_copied(prepared.path, prepared.meta)
+    if fault:
+        hint = f"copy the whole folder again, or prepare it again: {_commands(data_dir, dataset_node)} --fresh"
+        raise DataError(f"{path} is not whole: {fault}", hint)
+    return prepared
+
+
+def half_copied(folder: Path, meta: Mapping[str, Any]) -> str:
+    """Say which file has not the bytes that it was written with, as in half a copy; nothing where all have."""
+    for name, due in meta.get("files", {}).items():  # an earlier userrep recorded none
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != due:
+            return f"{name} has {path.stat().st_size:,} bytes, not {due:,}"
+    return ""
 
 
 def _commands(data_dir: Path, node: Mapping[str, Any]) -> str:
@@ -165,10 +180,6 @@ class Prepared:
         if (name, fold, where) not in self._splits:
             self._splits[name, fold, where] = self._read_split(name, fold, where)
         return self._splits[name, fold, where]
-
-    def forget(self, split: Split) -> None:
-        """Let go of a split that was read, where many are looked at one after the other."""
-        self._splits.pop((split.name, split.fold, split.domain or self.main), None)
 
     def runs(self, name: str, fold: int, domain: str | None) -> Iterator[Runs]:
         """Yield the runs of one fold in order of user and position; no domain: the users are divided."""

@@ -139,3 +139,9 @@ def fingerprint(paths: list[Path]) -> list[list[Any]]:
     """Describe raw files by name, bytes and time of change, to notice when they are no longer the same."""
     found = [(path, path.stat()) for path in paths if path.exists()]
     return [[path.name, stat.st_size, stat.st_mtime_ns] for path, stat in found]
+
+
+def sizes_below(folder: Path) -> dict[str, int]:
+    """Return the bytes of each file below a folder, by its path there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
