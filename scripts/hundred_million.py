@@ -1,4 +1,4 @@
-"""Generate events on disk, prepare them below a limit of memory, and tell what it took: time, and the peak of all processes.
+"""Generate events on disk, prepare them below a limit of memory, and tell the time and the peak of all processes.
 
     python scripts/hundred_million.py --folder /big/disk/scratch
 
@@ -7,6 +7,7 @@ The folder must not be part of the repository; what was generated and prepared i
 
 import argparse
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -43,11 +44,13 @@ def main() -> None:
     peaks = Peaks(process.pid)
     answer, _ = process.communicate()
     took = time.perf_counter() - began
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     told = {
         "events": asked.events, "users": asked.users, "items": asked.items, "format": asked.format,
         "ids": "numbers" if asked.numbers else "text",
         "raw_gib": round(sum(path.stat().st_size for path in raw.iterdir()) / 2**30, 2),
-        "seconds": round(took, 1), "peak_mib": round(peaks.total / 2**20), "exit": process.returncode,
+        "seconds": round(took, 1), "processor_seconds": round(used.ru_utime + used.ru_stime, 1),
+        "peak_mib": round(peaks.total / 2**20), "exit": process.returncode,
         "hash": json.loads(answer or "{}").get("hash"),
     }  # fmt: skip
     print(json.dumps(told, indent=2))

@@ -5,8 +5,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 from userrep.datasets.lines import GZIP
 from userrep.errors import DataError
@@ -45,7 +45,7 @@ class Block:
 class Blocks:
     """The blocks of a text, about `size` bytes each; `take` says how much of one was used, the rest comes again."""
 
-    def __init__(self, file: IO[bytes], size: int, begin: Place) -> None:
+    def __init__(self, file: BufferedReader, size: int, begin: Place) -> None:
         self._file, self._size, self.place = file, size, begin
         self._held, self._ended = b"", False
         file.seek(begin.at)
@@ -55,7 +55,7 @@ class Blocks:
         cut = 0
         while not self._ended:
             more = self._file.read(self._size)
-            self._ended = len(more) < self._size
+            self._ended = not self._file.peek(1)
             self._held += more
             cut = len(self._held) if self._ended else self._held.rfind(b"\n") + 1
             if cut:
@@ -69,7 +69,7 @@ class Blocks:
 
 
 @contextmanager
-def opened_text(path: Path) -> Iterator[IO[bytes]]:
+def opened_text(path: Path) -> Iterator[BufferedReader]:
     """Open a text, packed with gzip or not, as bytes.
 
     Raises:
@@ -77,7 +77,7 @@ def opened_text(path: Path) -> Iterator[IO[bytes]]:
     """
     try:
         with gzip.open(path, "rb") if is_packed(path) else open(path, "rb") as file:
-            yield file  # type: ignore[misc]
+            yield file  # type: ignore[misc] # a GzipFile reads and peeks alike
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}", "get the file again: it may be half a download") from error
 

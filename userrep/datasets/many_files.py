@@ -27,7 +27,8 @@ def event_files(path: Path) -> list[Path]:
     """
     found = found_files(path)
     if not found and path.is_dir():
-        raise DataError(f"the folder {path} holds no table", f"a table is a file {', '.join(KINDS)}, or one of them .gz")
+        hint = f"a table is a file {', '.join(KINDS)}, or one of them .gz"
+        raise DataError(f"the folder {path} holds no table", hint)
     if not found and glob.has_magic(str(path)):
         raise DataError(f"no file fits {path}", "check the pattern: it is taken from the current folder")
     return found or [path]

@@ -47,7 +47,7 @@ def read_parquet(path: Path, names: Sequence[str], most: int | None = None) -> t
 def parquet_chunks(
     path: Path, names: Sequence[str], rows: int, begin: int
 ) -> Iterator[tuple[pl.DataFrame, int, bool]]:
-    """Read what `read_parquet` does, so many rows at a time, from row `begin` on; also the end, and whether it is last."""
+    """Read what `read_parquet` does, so many rows at a time, from row `begin` on; also the end, and if it is all."""
     schema = _check(path, names)
     try:
         table = pl.scan_parquet(path).select(names)

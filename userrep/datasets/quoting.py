@@ -40,8 +40,8 @@ def quoted_rows(
 
     Yields the place in `body` where a row begins and the one after its last, its fields (None: it is broken) and what
     is wrong. A row goes on to the next line with a quote only where it has `expected` fields in the end: otherwise
-    its first line alone is broken. With `last` off, more lines follow `body`: a row that may need them is UNDECIDED, and
-    takes all lines after it with it.
+    its first line alone is broken. With `last` off, more lines follow `body`: a row that may need them is UNDECIDED,
+    and takes all lines after it with it.
     """
     marked = body.with_row_index("place").filter(pl.col("text").str.contains(quote, literal=True))
     places, texts = marked["place"].to_list(), marked["text"].to_list()

@@ -114,8 +114,8 @@ def row_chunks(
         DataError: as read_rows, as soon as it shows.
     """
     if is_parquet(path):
-        rows = max(1, size // BYTES_A_ROW)
-        for frame, at, last in parquet_chunks(path, names, rows, begin.at if begin else 0):
+        most = max(1, size // BYTES_A_ROW)
+        for frame, at, last in parquet_chunks(path, names, most, begin.at if begin else 0):
             yield Chunk(frame, Faults(path, "row"), Place(at, at + 1), last)
         return
     layout = _layout(path, separator, quote, header)

@@ -55,16 +55,23 @@ class Sequences:
     def between(self, begin: int, end: int) -> "Sequences":
         """Return the events of the user rows [begin, end), copied into memory, as those of users 0, 1, 2 ..."""
         first, last = self.offsets[begin], self.offsets[end]
-        arrays = {kind: getattr(self, kind) for kind in ("items", "times", "ratings", "order")}
-        copied = {kind: None if values is None else np.array(values[first:last]) for kind, values in arrays.items()}
-        for values in arrays.values():
-            release(values)
-        return replace(self, offsets=self.offsets[begin : end + 1] - first, **copied)
+        items, *others = (_copied(each, first, last) for each in (self.items, self.times, self.ratings, self.order))
+        assert items is not None
+        times, ratings, order = others
+        offsets = self.offsets[begin : end + 1] - first
+        return replace(self, items=items, offsets=offsets, times=times, ratings=ratings, order=order)
 
     def by_users(self, most: int = PIECE) -> Iterator["Sequences"]:
         """Yield the events of some users after the other, at most `most` events together or one user's."""
         for begin, end in user_ranges(self.offsets, most):
             yield self.between(begin, end)
+
+
+def _copied(values: np.ndarray | None, first: int, last: int) -> np.ndarray | None:
+    """Copy a piece of a mapped array, and give its pages back."""
+    piece = None if values is None else np.array(values[first:last])
+    release(values)
+    return piece
 
 
 @dataclass(frozen=True)

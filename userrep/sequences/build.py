@@ -61,10 +61,10 @@ def assemble(events: Events, dataset: Dataset) -> Built:
     """
     labelled = checked_users(events, dataset.labels, dataset.name)
     frame = checked_frame(events, dataset.name)
-    user_ids, users = coded(as_numbers(frame["user"]), by_length=True)
-    item_ids, items = coded(as_numbers(frame["item"]), by_length=False)
+    user_ids, owners = coded(as_numbers(frame["user"]), by_length=True)
+    item_ids, met = coded(as_numbers(frame["item"]), by_length=False)
     user_ids, item_ids = user_ids.cast(pl.String), item_ids.cast(pl.String)
-    given = _coded(frame, users, items)
+    given = _coded(frame, owners, met)
     merged = merge_duplicates(given, dataset.repeats)
     kept = _keep_dense(merged, dataset.min_user_events, dataset.min_item_events)
     refuse_nothing(len(kept), dataset.name)

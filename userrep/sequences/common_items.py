@@ -7,7 +7,7 @@ from userrep.sequences.share import Share
 
 
 def number_items(shares: list[Share]) -> pl.Series:
-    """Return all items in order of their text; write each share's column `code`, the place of each event's item there."""
+    """Return all items in order of their text; write each share's column `code`: the place of an event's item there."""
     known = pl.Series("item", [], dtype=pl.String)
     for share in shares:
         known = pl.concat([known, share.items()]).unique()
@@ -25,7 +25,9 @@ def keep_dense(shares: list[Share], items: int, domains: int, min_user: int, min
     Each round reads every share once. Returns shares of what is left; those given stay as they are.
     """
     kept = [np.ones(share.record["events"], dtype=bool) for share in shares]
-    met = sum(np.bincount(_meeting(share, items), minlength=items * domains) for share in shares)
+    met = np.zeros(items * domains, dtype=np.int64)
+    for share in shares:
+        met += np.bincount(_meeting(share, items), minlength=len(met))
     dropped = True
     while dropped:
         dropped, left = False, np.zeros(items * domains, dtype=np.int64)

@@ -68,7 +68,7 @@ def merged_events(shares: list[Share], roster: Roster, most: int) -> Iterator[tu
         starts[grouped] = np.cumsum(counts[grouped]) - counts[grouped]
         index = np.arange(int(counts.sum())) + np.repeat(starts - (offsets[begin:end] - offsets[begin]), counts)
         columns = [
-            np.concatenate([_read(share, name, int(at), int(n)) for share, at, n in zip(shares, read, taken, strict=True)])
+            np.concatenate([_read(share, name, *place) for share, *place in zip(shares, read, taken, strict=True)])
             for name in ("code", "domain", "time", "rating")
         ]
         read += taken
@@ -127,31 +127,34 @@ class _Growing:
         return Domain(name, items, self.offsets, times, ratings, placed, vocabulary)
 
 
+@dataclass(frozen=True)
+class Joining:
+    """What is joined how: names of the `domains`, raw ids of all items, whether the order across domains is known
+    (`placed`), what orders ties at random, and how many events are in memory at a time (`most`).
+    """
+
+    domains: list[str]
+    item_ids: pl.Series
+    placed: bool
+    shuffle: np.random.Generator | None
+    most: int
+
+
 def write_domains(
-    folder: Path,
-    shares: list[Share],
-    roster: Roster,
-    item_ids: pl.Series,
-    domains: list[str],
-    *,
-    placed: bool,
-    shuffle: np.random.Generator | None,
-    most: int,
-    tell: Callable[[int], None],
+    folder: Path, shares: list[Share], roster: Roster, how: Joining, tell: Callable[[int], None]
 ) -> list[Domain]:
     """Write the arrays of all domains below `folder`, and return them mapped into memory.
 
-    `placed` says whether the order across domains is known, `shuffle` orders ties at random, `most` events are in
-    memory at a time, and `tell` is called with those that are done.
+    `tell` is called with the events that are done.
     """
-    users = len(roster.names)
-    growing = [_Growing(folder / "domains" / name, users, len(item_ids), placed=placed) for name in domains]
-    for begin, end, events in merged_events(shares, roster, most):
-        some = events.shuffled(shuffle) if shuffle is not None else events
+    users, item_ids, domains = len(roster.names), how.item_ids, how.domains
+    growing = [_Growing(folder / "domains" / name, users, len(item_ids), placed=how.placed) for name in domains]
+    for begin, end, events in merged_events(shares, roster, how.most):
+        some = events.shuffled(how.shuffle) if how.shuffle is not None else events
         counts = np.bincount(some.users, minlength=end - begin)
         places = np.arange(len(some.users)) - np.repeat(np.cumsum(counts) - counts, counts)
-        for code, domain in enumerate(growing):
-            domain.append(begin, end, some, some.domains == code, places)
+        for code, each in enumerate(growing):
+            each.append(begin, end, some, some.domains == code, places)
         tell(len(some.users))
     written = [domain.close(name, item_ids) for name, domain in zip(domains, growing, strict=True)]
     for domain in written:

@@ -15,7 +15,7 @@ class GrowingArray:
 
     def __init__(self, path: Path, kind: str) -> None:
         self.path, self.kind, self.length = path, np.dtype(kind), 0
-        self._file = open(path, "wb+")
+        self._file = open(path, "wb+")  # noqa: SIM115 - it stays open until `close`
         self._file.write(bytes(HEADER))
 
     def append(self, values: np.ndarray) -> None:

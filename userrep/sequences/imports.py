@@ -137,7 +137,8 @@ def _one(
     }
     for fault, users in faults.items():
         if len(users):
-            raise DataError(f"{path}: split {name!r}, fold {fold}: user {user_ids[int(users[0])]!r} {fault}", FORMAT_HINT)
+            user = user_ids[int(users[0])]
+            raise DataError(f"{path}: split {name!r}, fold {fold}: user {user!r} {fault}", FORMAT_HINT)
     return from_runs(name, fold, domain, [Runs(row, position, role)], counts)
 
 

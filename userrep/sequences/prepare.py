@@ -1,12 +1,14 @@
 """Preparing: raw files in, a checked folder of arrays out."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from userrep.datasets.dataset import Dataset, PartwiseDataset
+from userrep.errors import DataError
 from userrep.files import read_json, sha256_of, write_json
 from userrep.sequences.audit import audit, enforce, write_audit
 from userrep.sequences.build import Built, assemble
@@ -70,13 +72,27 @@ def prepare_streaming(
         DataError: as prepare.
     """
     work = out_path.parent / f".{out_path.name}.work"
-    with publishing(out_path) as folder:
+    with _keeping(work), publishing(out_path) as folder:
         if fresh:
             shutil.rmtree(work, ignore_errors=True)
         built = stream(dataset, dataset_node, raw_dir, work, folder, sizes, workers)
         _complete(folder, built, Origin(dataset, dataset_node, raw_dir, split_file))
     shutil.rmtree(work, ignore_errors=True)
     return Prepared(out_path)
+
+
+@contextmanager
+def _keeping(work: Path) -> Iterator[None]:
+    """Keep what is finished where it can be gone on with, and say where it lies; remove it where the events are bad."""
+    try:
+        yield
+    except DataError as error:
+        if error.message.startswith("cannot write"):
+            size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
+            error.hint += f"; what is finished stays in {work} ({size / 2**30:.1f} GiB) and is gone on with"
+        else:
+            shutil.rmtree(work, ignore_errors=True)
+        raise
 
 
 @dataclass(frozen=True)

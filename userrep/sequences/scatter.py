@@ -1,7 +1,8 @@
 """Events on disk, divided by a hash of their user into shares that each fit into memory."""
 
+import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import polars as pl
 from userrep.datasets.blocks import Place
 from userrep.datasets.dataset import Part, PartwiseDataset
 from userrep.errors import DataError
-from userrep.files import read_json, write_json
+from userrep.files import read_json
 from userrep.sequences.coding import as_numbers
 from userrep.sequences.schema import refuse_odd_domains
 
@@ -28,24 +29,55 @@ def scatter(
     Raises:
         DataError: the file is missing or damaged, or only some events of a part have times.
     """
-    begin, count = None, 0
-    for count, record in enumerate(records(folder, number), 1):
-        begin = Place(*record["end"])
+    finished = list(records(folder, number))
+    for record in finished:
         tell(record["rows"])
-        if record["last"]:
-            return
-    for count, part in enumerate(dataset.parts(path, size, begin), count):
-        target = folder / f"{number:05d}-{count:06d}"
-        _write(part, target, shares, dataset.name)
+    if finished and finished[-1]["last"]:
+        return
+    begin = Place(*finished[-1]["end"]) if finished else None
+    for count, part in enumerate(dataset.parts(path, size, begin), len(finished)):
+        _write(part, folder / f"{number:05d}-{count:06d}", shares, dataset.name)
         tell(len(part.frame))
 
 
 def records(folder: Path, number: int) -> Iterator[dict[str, Any]]:
     """Yield the records of the parts of one file that are there, in order, each with its `path`."""
     count = 0
-    while (path := folder / f"{number:05d}-{count:06d}").exists():
-        yield read_json(path / RECORD) | {"path": path}
+    while (record := read_record(folder / f"{number:05d}-{count:06d}", RECORD)) is not None:
+        yield record
         count += 1
+
+
+def read_record(folder: Path, name: str) -> dict[str, Any] | None:
+    """Read the record of a finished folder, and add its `path`; None where it is not whole, which removes it."""
+    if not folder.exists():
+        return None
+    try:
+        record = read_json(folder / name)
+        if all((folder / file).stat().st_size == size for file, size in record["files"].items()):
+            return record | {"path": folder}
+    except (DataError, OSError):
+        pass
+    shutil.rmtree(folder)  # the machine stopped before the disk had it
+    return None
+
+
+def finish(temporary: Path, folder: Path, name: str, record: Mapping[str, Any]) -> None:
+    """Give a folder its record, with the bytes of its files, and then its name.
+
+    Nothing is flushed: a kill does no harm to what was written, and after a failure of power the bytes tell.
+    """
+    sizes = {path.name: path.stat().st_size for path in temporary.iterdir()}
+    (temporary / name).write_text(json.dumps({**record, "files": sizes}), encoding="utf-8")
+    temporary.rename(folder)
+
+
+def empty_folder(path: Path) -> Path:
+    """Make an empty folder in which what `path` is to hold can be written."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    return temporary
 
 
 def _write(part: Part, target: Path, shares: int, name: str) -> None:
@@ -65,9 +97,7 @@ def _write(part: Part, target: Path, shares: int, name: str) -> None:
         "end": [part.end.at, part.end.line],
         "last": part.last,
     }
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    temporary = empty_folder(target)
     share = (frame["user"].hash(0) % shares).cast(pl.UInt16).to_numpy()
     ordered = _compact(frame)[np.argsort(share, kind="stable")]
     ends = np.cumsum(np.bincount(share, minlength=shares))
@@ -76,8 +106,7 @@ def _write(part: Part, target: Path, shares: int, name: str) -> None:
         if end > begin:
             some = ordered.slice(begin, end - begin)
             some.write_ipc(temporary / share_file(code), compression="lz4", compat_level=pl.CompatLevel.oldest())
-    write_json(temporary / RECORD, record)
-    temporary.rename(target)
+    finish(temporary, target, RECORD, record)
 
 
 def share_file(code: int) -> str:

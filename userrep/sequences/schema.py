@@ -30,7 +30,7 @@ def checked_frame(events: Events, name: str) -> pl.DataFrame:
         )
     frame = events.frame.select(pl.col(column).cast(kind) for column, kind in COLUMNS.items()).collect()
     if frame.is_empty():
-        raise DataError(f"{name} has no events", "its raw file is empty or has a header only: get the file again")
+        raise no_events(name)
     _refuse_empty_ids(frame, name)
     refuse_odd_domains(frame["domain"].unique(), name)
     _refuse_partial_times(frame, name)
@@ -53,6 +53,11 @@ def checked_users(events: Events, labels: list[str], name: str) -> pl.DataFrame:
     if not twice.is_empty():
         raise DataError(f"{name} lists user {twice['user'][0]!r} twice", "keep one row a user in the file of users")
     return users
+
+
+def no_events(name: str) -> DataError:
+    """Say that a data set is empty."""
+    return DataError(f"{name} has no events", "its raw file is empty or has a header only: get the file again")
 
 
 def _refuse_empty_ids(frame: pl.DataFrame, name: str) -> None:

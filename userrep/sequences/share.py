@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from userrep.files import read_json, write_json
+from userrep.files import read_json
 from userrep.sequences.coding import coded
 from userrep.sequences.ordering import merge_duplicates, ordered
-from userrep.sequences.scatter import read_share
+from userrep.sequences.scatter import empty_folder, finish, read_record, read_share
 
 RECORD = "share.json"
 NO_TIME = np.iinfo(np.int64).min  # comes first, as missing times do
@@ -24,20 +24,15 @@ def sort_share(parts: list[Path], code: int, target: Path, domains: list[str], r
 
     Nothing is done where the folder is there.
     """
-    if target.exists():
+    if read_record(target, RECORD) is not None:
         return
-    frame = read_share(parts, code)
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    if frame.is_empty():
-        write_json(temporary / RECORD, {"users": 0, "events": 0, "duplicates": 0})
-    else:
-        _write(frame, temporary, domains, repeats)
-    temporary.rename(target)
+    frame, temporary = read_share(parts, code), empty_folder(target)
+    record = {"users": 0, "events": 0, "duplicates": 0}
+    finish(temporary, target, RECORD, record if frame.is_empty() else _write(frame, temporary, domains, repeats))
 
 
-def _write(frame: pl.DataFrame, folder: Path, domains: list[str], repeats: str) -> None:
+def _write(frame: pl.DataFrame, folder: Path, domains: list[str], repeats: str) -> dict[str, int]:
+    """Write the files of a share, and return its counts."""
     users, user = coded(frame["user"], by_length=True)
     items, item = coded(frame["item"], by_length=False)
     given = frame.height
@@ -62,8 +57,7 @@ def _write(frame: pl.DataFrame, folder: Path, domains: list[str], repeats: str) 
             columns[name] = events[name].fill_null(missing)
     for name, values in columns.items():
         values.to_numpy().astype(KINDS[name]).tofile(folder / f"{name}.bin")
-    record = {"users": len(users), "events": len(events), "duplicates": given - len(events)}
-    write_json(folder / RECORD, record)
+    return {"users": len(users), "events": len(events), "duplicates": given - len(events)}
 
 
 @dataclass(frozen=True)
@@ -105,14 +99,13 @@ class Share:
 
     def only(self, keep: np.ndarray) -> "Share":
         """Write the events that `keep` (E,) marks as a share beside this one; users stay, some with no events."""
-        fewer = Share(self.path / "kept")
-        shutil.rmtree(fewer.path, ignore_errors=True)
-        fewer.path.mkdir()
+        folder, temporary = self.path / "kept", empty_folder(self.path / "kept")
+        shutil.rmtree(folder, ignore_errors=True)
         users = self.users()
         counts = np.bincount(self.owners()[keep], minlength=len(users))
-        users.with_columns(events=pl.Series(counts, dtype=pl.UInt32)).write_ipc(fewer.path / "users.arrow")
+        users.with_columns(events=pl.Series(counts, dtype=pl.UInt32)).write_ipc(temporary / "users.arrow")
         for column in KINDS:
             if self.has(column):
-                fewer.write(column, self.read(column)[keep])
-        write_json(fewer.path / RECORD, {"users": int(np.sum(counts > 0)), "events": int(keep.sum())})
-        return fewer
+                self.read(column)[keep].tofile(temporary / f"{column}.bin")
+        finish(temporary, folder, RECORD, {"users": int(np.sum(counts > 0)), "events": int(keep.sum())})
+        return Share(folder)

@@ -144,10 +144,10 @@ def _roles(count: int, valid: np.ndarray, test: np.ndarray) -> np.ndarray:
 def _rank(user_ids: Sequence[str] | pl.Series, salt: str) -> np.ndarray:
     """Rank the users by a hash of `salt` and raw id: (U,) from 0."""
     key, hashed = hashlib.sha256(salt.encode()).digest(), hashlib.blake2b
-    digests = [
-        b"".join([hashed(user.encode(), digest_size=8, key=key).digest() for user in some]) for some in texts_of(user_ids)
-    ]
-    draws = np.frombuffer(b"".join(digests), dtype="<u8")
+    digests = bytearray()
+    for some in texts_of(user_ids):
+        digests += b"".join([hashed(user.encode(), digest_size=8, key=key).digest() for user in some])
+    draws = np.frombuffer(digests, dtype="<u8")
     ranks = np.empty(len(user_ids), dtype=np.int64)
     ranks[np.argsort(draws, kind="stable")] = np.arange(len(user_ids))
     return ranks

@@ -46,8 +46,8 @@ def make_splits(user_ids: Users, domains: Mapping[str, Timeline], seed: int) -> 
 def hashed(splits: list[Split], user_ids: Users) -> list[Split]:
     """Give each split the hash of all folds and domains of its name, and of whom they divide."""
     users = hashlib.sha256()
-    for number, some in enumerate(texts_of(user_ids)):
-        users.update(("\n" * bool(number) + "\n".join(some)).encode())
+    for number, texts in enumerate(texts_of(user_ids)):
+        users.update(("\n" * bool(number) + "\n".join(texts)).encode())
     states = {split.name: users.copy() for split in splits}
     for split in sorted(splits, key=_key):
         states[split.name].update(f"|{split.fold}|{split.domain}|".encode())
@@ -85,7 +85,7 @@ def _runs(split: Split, user_ids: pl.Series, offsets: Mapping[str, np.ndarray], 
         counts = np.diff(offsets[split.domain][some.start : some.stop + 1])
         begins = np.stack([np.zeros_like(counts), trained, split.valid_end[some]], axis=1)
         ends = np.stack([trained, split.valid_end[some], counts], axis=1)
-        rows, role = np.nonzero(ends > begins)  # type: ignore[assignment]
+        rows, role = np.nonzero(ends > begins)
         position = begins[rows, role]
     roles = pl.Series(ROLES)[role.astype(np.uint32)]
     what = {"split": split.name, "fold": split.fold, "domain": split.domain}

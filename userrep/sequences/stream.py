@@ -16,13 +16,12 @@ import polars as pl
 from userrep import console
 from userrep.datasets.dataset import Events, PartwiseDataset, refuse_unknown_main
 from userrep.datasets.faults import Tally
-from userrep.errors import DataError
 from userrep.files import digest, read_json, write_json
 from userrep.sequences.build import Built, Domain, Dropped, refuse_nothing
 from userrep.sequences.common_items import keep_dense, number_items
-from userrep.sequences.gather import Roster, write_domains
+from userrep.sequences.gather import Joining, Roster, write_domains
 from userrep.sequences.scatter import records, refuse_partial_times, scatter
-from userrep.sequences.schema import checked_users
+from userrep.sequences.schema import checked_users, no_events
 from userrep.sequences.share import Share, sort_share
 from userrep.sequences.write import fingerprint
 
@@ -102,16 +101,15 @@ def stream(
         item_ids = number_items(shares)
         if max(dataset.min_user_events, dataset.min_item_events) > 1:
             limits = (dataset.min_user_events, dataset.min_item_events)
-            shares = [share for share in keep_dense(shares, len(item_ids), len(domains), *limits) if share.record["events"]]
+            shares = keep_dense(shares, len(item_ids), len(domains), *limits)
     kept = sum(share.record["events"] for share in shares)
     refuse_nothing(kept, dataset.name)
     roster = Roster.of(shares)
     placed = len(domains) > 1 and len({some for some, _ in timed.values()}) == 1
     shuffle = np.random.default_rng(dataset.ties_seed) if dataset.ties == "random" else None
     with console.progress("joining the shares", kept, "events") as bar:
-        built = write_domains(
-            target, shares, roster, item_ids, domains, placed=placed, shuffle=shuffle, most=sizes.events, tell=bar.advance
-        )
+        how = Joining(domains, item_ids, placed, shuffle, sizes.events)
+        built = write_domains(target, shares, roster, how, bar.advance)
     table = roster.names.to_frame("user").join(labelled, on="user", how="left", maintain_order="left")
     dropped = Dropped(
         duplicates=sum(part["rows"] for part in parts) - merged,
@@ -124,7 +122,8 @@ def stream(
 
 def _open(work: Path, node: Mapping[str, Any], files: list[Path], sizes: Sizes) -> None:
     """Make the folder of work anew, unless it is of these raw files, this config, these sizes and this polars."""
-    key = digest({"format": WORK, "node": node, "files": fingerprint(files), "sizes": asdict(sizes), "polars": pl.__version__})
+    source = {"node": node, "files": fingerprint(files), "sizes": asdict(sizes)}
+    key = digest({"format": WORK, "polars": pl.__version__, **source})
     if (work / "key.json").exists() and read_json(work / "key.json") == key:
         console.note(f"going on with what is finished in {work}")
         return
@@ -167,7 +166,7 @@ def _silent(amount: float) -> None:
 def _domains(
     dataset: PartwiseDataset, parts: list[dict[str, Any]]
 ) -> tuple[list[str], dict[str, list[bool]]]:
-    """Return the domains in order of their first event, the main one first, and whether some, or not all, have times."""
+    """Return the domains in order of their first event, the main one first; whether any, or not all, have times."""
     timed: dict[str, list[bool]] = {}
     named: dict[str, str] = {}
     for part in parts:
@@ -177,7 +176,7 @@ def _domains(
             timed[domain] = [known[0] or new[0], known[1] or new[1]]
     dataset.refuse_domains(named)
     if not timed:
-        raise DataError(f"{dataset.name} has no events", "its raw file is empty or has a header only: get the file again")
+        raise no_events(dataset.name)
     refuse_partial_times(timed, dataset.name)
     domains = list(timed)
     if dataset.main is not None:

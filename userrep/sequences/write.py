@@ -74,7 +74,7 @@ def content_hash(built: Built) -> str:
         for kind, values in arrays(domain).items():
             state.update(_announced(f"{kind} of {domain.name}", values.nbytes))
             for some in pieces(values):
-                state.update(some)
+                state.update(some.data)
     return state.hexdigest()
 
 
