@@ -11,7 +11,7 @@ from userrep.errors import UsageError
 from userrep.sequences.stream import Sizes
 
 BUDGET = "4GiB"
-LEAST = 256 << 20
+LEAST = 384 << 20  # the libraries alone take half of it
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 UNPACKED = 5  # times the bytes of a file packed with gzip, and of a parquet file
 TAKEN = 14  # bytes of memory a byte of text, where all events are in memory at once
