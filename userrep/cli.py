@@ -71,6 +71,9 @@ def preprocess(
     stream: Annotated[
         bool | None, typer.Option("--stream/--no-stream", help="By way of the disk, or all in memory; by size.")
     ] = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="ENGINE", help="Divide and sort on a cluster: ray.")
+    ] = None,
 ) -> Ask:
     """Turn raw files, or events of your own, into sequences and splits; audit and describe them."""
     columns = {
@@ -79,7 +82,7 @@ def preprocess(
     }  # fmt: skip
     own = {"from_file": from_file, "name": name, "users_file": users_file, "items_file": items_file, "label": label}
     flags = {"dataset.skip_bad": "true" if skip_bad and from_file is None else None}
-    how = {"memory": memory, "stream": stream}
+    how = {"memory": memory, "stream": stream, "on": on}
     return Ask(flags, extra={"split_file": split_file, "skip_bad": skip_bad, **own, **columns, **how})
 
 

@@ -17,7 +17,8 @@ from userrep.sequences.imports import import_splits, join_splits
 from userrep.sequences.split import Split
 from userrep.sequences.splits import make_splits
 from userrep.sequences.store import FORMAT, Prepared, half_copied
-from userrep.sequences.stream import Sizes, Workers, stream
+from userrep.sequences.stream import Sizes, stream
+from userrep.sequences.workers import Workers
 from userrep.sequences.write import (
     class_list,
     content_hash,

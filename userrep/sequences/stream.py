@@ -4,11 +4,11 @@ What a killed run finished is kept in a folder of its own, and the next run goes
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,7 @@ from userrep.sequences.gather import Joining, Roster, write_domains
 from userrep.sequences.scatter import records, refuse_partial_times, scatter
 from userrep.sequences.schema import checked_users, no_events
 from userrep.sequences.share import Share, sort_share
+from userrep.sequences.workers import Here, Workers
 from userrep.sequences.write import fingerprint
 
 WORK = 1  # raised whenever what lies in the folder of work changes its meaning
@@ -54,22 +55,6 @@ JOINING = 200  # while shares are joined
 
 def _between(least: int, value: int, most: int) -> int:
     return max(least, min(value, most))
-
-
-class Workers(Protocol):
-    """What runs pieces of work that do not depend on each other, here or on many machines."""
-
-    def run(self, work: Iterable[Callable[[], None]]) -> Iterator[None]:
-        """Run all, and yield as each is done, in any order."""
-
-
-class Here:
-    """Work in this process, one piece after the other."""
-
-    def run(self, work: Iterable[Callable[[], None]]) -> Iterator[None]:
-        """Run all, and yield as each is done."""
-        for piece in work:
-            yield piece()
 
 
 def stream(
@@ -138,7 +123,7 @@ def _scattered(
     """Divide the events of all files, and return the records of their parts in order of the events."""
     dataset.left_out = 0
     with console.progress("reading events", unit="events") as bar:
-        tell = bar.advance if isinstance(workers, Here) else _silent
+        tell = bar.advance if workers.here else _silent
         work = [
             partial(scatter, dataset, path, number, folder, sizes.block, sizes.shares, tell)
             for number, path in enumerate(files)

@@ -8,11 +8,13 @@ from userrep.build import build
 from userrep.config import compose
 from userrep.datasets.dataset import Dataset
 from userrep.datasets.raw import raw_path, to_type
+from userrep.errors import UsageError
 from userrep.files import read_json
 from userrep.sequences.audit import read_audit, show_audit
 from userrep.sequences.card import show_card
 from userrep.sequences.prepare import is_current, prepare, prepare_streaming
 from userrep.sequences.store import Prepared, prepared_path
+from userrep.sequences.workers import workers_on
 from userrep.stages.memory import choose_way
 from userrep.stages.own_data import describe, keep, refuse_stray_flags
 from userrep.stages.request import Request
@@ -22,8 +24,8 @@ def run(request: Request) -> dict[str, Any]:
     """Prepare the data set of the request, or say that it is prepared already.
 
     `extra`: split_file (a .parquet or .csv file of splits to take in beside the built ones); from_file and what
-    goes with it for data of the user's own, see `own_data.describe`; memory (bytes) and stream (True, False, None: as
-    memory allows), see `memory.choose_way`.
+    goes with it for data of the user's own, see `own_data.describe`; memory (a size) and stream (True, False, None: as
+    memory allows), see `memory.choose_way`; on (an engine that does the work by way of the disk).
 
     Raises:
         DataError: raw files are missing or malformed, the split file does not fit, or the leak audit fails.
@@ -72,12 +74,16 @@ def _make(
 ) -> Prepared:
     """Prepare in memory or on disk, as the flags and the size of the raw files say."""
     raw_dir = raw_path(request.data_dir, dataset.name)
-    way = choose_way(dataset, raw_dir, request.extra.get("memory"), request.extra.get("stream"))
+    engine, stream = request.extra.get("on"), request.extra.get("stream")
+    if engine and stream is False:
+        raise UsageError("--on works by way of the disk, --no-stream in memory", "give one of the two")
+    way = choose_way(dataset, raw_dir, request.extra.get("memory"), True if engine else stream)
     console.note(way.reason)
     if way.streamed is None:
         return prepare(dataset, node, raw_dir, path, split_file)
+    workers = workers_on(engine)
     return prepare_streaming(
-        way.streamed, node, raw_dir, path, split_file, sizes=way.sizes, fresh=request.fresh
+        way.streamed, node, raw_dir, path, split_file, sizes=way.sizes, workers=workers, fresh=request.fresh
     )
 
 
