@@ -47,9 +47,7 @@ def test_an_error_on_the_cluster_is_told_as_here(tmp_path: Path, ray: Any) -> No
     dataset = events(tmp_path)
     (tmp_path / "events" / "1.csv").write_text("user,time\nu,1\n")
     with pytest.raises(DataError, match="has no column 'item'") as caught:
-        prepare_streaming(
-            dataset, {"name": "mine"}, tmp_path / "raw", tmp_path / "far", sizes=SIZES, workers=OnRay()
-        )
+        prepare_streaming(dataset, {"name": "mine"}, tmp_path / "raw", tmp_path / "far", sizes=SIZES, workers=OnRay())
     assert caught.value.hint
 
 

@@ -148,9 +148,7 @@ def _silent(amount: float) -> None:
     """Tell nothing: another machine cannot move the bar of this one."""
 
 
-def _domains(
-    dataset: PartwiseDataset, parts: list[dict[str, Any]]
-) -> tuple[list[str], dict[str, list[bool]]]:
+def _domains(dataset: PartwiseDataset, parts: list[dict[str, Any]]) -> tuple[list[str], dict[str, list[bool]]]:
     """Return the domains in order of their first event, the main one first; whether any, or not all, have times."""
     timed: dict[str, list[bool]] = {}
     named: dict[str, str] = {}
