@@ -49,7 +49,7 @@ def download(
 def preprocess(
     split_file: Annotated[Path | None, typer.Option(help="A split to import: a splits.parquet.")] = None,
     from_file: Annotated[
-        Path | None, typer.Option(help="Events of your own: csv, tsv, parquet, jsonl; .gz or not.")
+        Path | None, typer.Option(help="Your events: csv, tsv, parquet, jsonl; .gz or not; a folder, a pattern.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call them; from then on dataset=NAME.")] = None,
     user_col: Annotated[str | None, COLUMN] = None,
@@ -65,6 +65,15 @@ def preprocess(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Count broken rows and leave them out.")
     ] = False,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Memory to stay below, such as 4GiB, the default.")
+    ] = None,
+    stream: Annotated[
+        bool | None, typer.Option("--stream/--no-stream", help="By way of the disk, or all in memory; by size.")
+    ] = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="ENGINE", help="Divide and sort on a cluster: ray.")
+    ] = None,
 ) -> Ask:
     """Turn raw files, or events of your own, into sequences and splits; audit and describe them."""
     columns = {
@@ -73,7 +82,8 @@ def preprocess(
     }  # fmt: skip
     own = {"from_file": from_file, "name": name, "users_file": users_file, "items_file": items_file, "label": label}
     flags = {"dataset.skip_bad": "true" if skip_bad and from_file is None else None}
-    return Ask(flags, extra={"split_file": split_file, "skip_bad": skip_bad, **own, **columns})
+    how = {"memory": memory, "stream": stream, "on": on}
+    return Ask(flags, extra={"split_file": split_file, "skip_bad": skip_bad, **own, **columns, **how})
 
 
 @_verb("pretrain", *COMPOSING, *MAKING, "config", "dataset", "model", "device")

@@ -10,7 +10,12 @@ from userrep.datasets.sources import Source
 from userrep.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     import polars as pl
+
+    from userrep.datasets.blocks import Place
+    from userrep.datasets.faults import Tally
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,15 @@ def main_first(frame: "pl.DataFrame", main: str) -> "pl.DataFrame":
     Raises:
         DataError: no event is of that domain.
     """
-    domains = frame["domain"].unique().sort().to_list()
-    if main not in domains:
-        raise DataError(f"no event is of the domain {main!r}", f"set dataset.main to one of: {', '.join(domains)}")
+    refuse_unknown_main(main, frame["domain"].unique().to_list())
     return frame.sort(frame["domain"] != main, maintain_order=True)
+
+
+def refuse_unknown_main(main: str, domains: "Sequence[str]") -> None:
+    """Raise DataError where no event is of the domain `main`."""
+    if main not in domains:
+        known = ", ".join(sorted(domains))
+        raise DataError(f"no event is of the domain {main!r}", f"set dataset.main to one of: {known}")
 
 
 @dataclass(kw_only=True)
@@ -88,4 +98,57 @@ class Dataset(Component):
         Raises:
             DataError: a file is missing, empty or damaged; the message names it, and the line if it is one.
         """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some events of a file, in the order of the file.
+
+    frame: columns user, item, domain str, time int64|null, rating float32|null, and fine int32: what a time is finer
+        than its second (microseconds), which orders events and is not kept.
+    domains: the names of domains as they are in the file, and as they are here, in order of appearance.
+    tally: the rows of this part that are good and broken.
+    end, last: where the next part begins, and whether there is none.
+    """
+
+    frame: "pl.DataFrame"
+    domains: dict[str, str]
+    tally: "Tally"
+    end: "Place"
+    last: bool
+
+
+@dataclass(kw_only=True)
+class PartwiseDataset(Dataset):
+    """A data set whose events can also be read part by part, so that they need not fit into memory."""
+
+    main: str | None = None  # the domain that an encoder reads; the first event's where it is None
+    skip_bad: bool = False
+
+    @abstractmethod
+    def event_files(self, raw_dir: Path) -> list[Path]:
+        """List the files of events, in the order in which their events count."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def parts(self, path: Path, size: int, begin: "Place | None" = None) -> "Iterator[Part]":
+        """Read one of these files in parts of about `size` bytes, from `begin` on, the end of an earlier part.
+
+        Raises:
+            DataError: the file is missing, empty or damaged; broken rows are counted only.
+        """
+        raise NotImplementedError
+
+    def refuse_domains(self, domains: "Mapping[str, str]") -> None:
+        """Raise DataError where two domains of the files, by their names there, would have one name here."""
+        given: dict[str, str] = {}
+        for domain, plain in sorted(domains.items()):
+            if given.setdefault(plain, domain) != domain:
+                cause = f"the domains {given[plain]!r} and {domain!r} would be one folder"
+                raise DataError(cause, "rename one of them")
+
+    @abstractmethod
+    def sides(self, raw_dir: Path) -> "tuple[pl.DataFrame, pl.DataFrame]":
+        """Read the users and the item texts, as in Events."""
         raise NotImplementedError

@@ -43,25 +43,61 @@ class Faults:
         if lines.is_empty():
             return frame
         kept = frame.join(lines, on="line", how="anti", maintain_order="left")
-        if not skip:
-            raise DataError(self._told(lines), "correct the file" + (f", or leave them out: {flag}" if flag else ""))
-        if len(kept) < len(lines):
-            cause = f"{len(lines):,} of {len(kept) + len(lines):,} {self.unit}s of {self.path} are broken, as"
-            hint = "is another column or separator meant? they are too many to leave out"
-            raise DataError(f"{cause} {self._listed(lines.head(3))}", hint)
-        console.warn(f"left out {self._told(lines)}")
+        tally = Tally(self.path, self.unit)
+        tally.add(len(kept), lines)
+        tally.settle(skip=skip, flag=flag)
         return kept
 
-    def _told(self, lines: pl.DataFrame) -> str:
-        if len(lines) == 1:
-            return f"{self.path}, {self._listed(lines)}"
-        return f"{len(lines):,} broken {self.unit}s of {self.path}: {self._listed(lines)}"
 
-    def _listed(self, lines: pl.DataFrame) -> str:
-        if len(lines) == 1:
-            return f"{self.unit} {lines['line'][0]}: {lines['fault'][0]}"
-        named = "; ".join(f"{self.unit} {line}: {fault}" for line, fault in lines.head(SHOWN).iter_rows())
-        return f"{named}; and {len(lines) - SHOWN:,} more" if len(lines) > SHOWN else named
+@dataclass
+class Tally:
+    """How many rows of a file are good and how many are broken, the first of these in `shown`."""
+
+    path: Path
+    unit: str = "line"
+    kept: int = 0
+    broken: int = 0
+    shown: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, kept: int, lines: pl.DataFrame) -> None:
+        """Count further rows; `lines` (columns line, fault) are the broken ones, in order."""
+        self.kept += kept
+        self.broken += len(lines)
+        self.shown += lines.head(max(0, SHOWN - len(self.shown))).rows()
+
+    def merge(self, later: "Tally") -> None:
+        """Count the rows of a later part of the file."""
+        self.kept += later.kept
+        self.broken += later.broken
+        self.shown += later.shown[: SHOWN - len(self.shown)]
+
+    def settle(self, *, skip: bool, flag: str = SKIP) -> None:
+        """Warn of the broken rows that are left out; `flag` is what would leave them out, if anything.
+
+        Raises:
+            DataError: a row is broken and `skip` is off, or every other row is.
+        """
+        if not self.broken:
+            return
+        if not skip:
+            raise DataError(self._told(), "correct the file" + (f", or leave them out: {flag}" if flag else ""))
+        if self.kept < self.broken:
+            cause = f"{self.broken:,} of {self.kept + self.broken:,} {self.unit}s of {self.path} are broken, as"
+            few = Tally(self.path, self.unit, broken=min(3, self.broken), shown=self.shown[:3])
+            hint = "is another column or separator meant? they are too many to leave out"
+            raise DataError(f"{cause} {few._listed()}", hint)
+        console.warn(f"left out {self._told()}")
+
+    def _told(self) -> str:
+        if self.broken == 1:
+            return f"{self.path}, {self._listed()}"
+        return f"{self.broken:,} broken {self.unit}s of {self.path}: {self._listed()}"
+
+    def _listed(self) -> str:
+        if self.broken == 1:
+            return f"{self.unit} {self.shown[0][0]}: {self.shown[0][1]}"
+        named = "; ".join(f"{self.unit} {line}: {fault}" for line, fault in self.shown)
+        return f"{named}; and {self.broken - SHOWN:,} more" if self.broken > SHOWN else named
 
 
 def refuse_absent(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from userrep.datasets.faults import Faults, refuse_absent
+from userrep.datasets.faults import Faults
 from userrep.errors import DataError
 
 
@@ -24,7 +24,6 @@ def object_columns(path: Path, lines: pl.DataFrame) -> list[str]:
 
 def read_objects(path: Path, lines: pl.DataFrame, names: Sequence[str], faults: Faults) -> pl.DataFrame:
     """Read the keys `names` of each line as text, null where a line has none; note the lines that are no object."""
-    refuse_absent(path, names, object_columns(path, lines))
     lines = lines.filter(pl.col("text").str.strip_chars() != "")
     values = [pl.col("text").str.json_path_match(f"$[{_quoted(name)}]").alias(name) for name in names]
     frame = lines.with_columns(values)

@@ -1,6 +1,6 @@
 """Rows of a parquet file, as text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -35,27 +35,68 @@ def parquet_columns(path: Path) -> dict[str, pl.DataType]:
 
 def read_parquet(path: Path, names: Sequence[str], most: int | None = None) -> tuple[pl.DataFrame, Faults]:
     """Read the columns `names` as text, of the first `most` rows, and `line`, the number of the row from 1."""
+    _check(path, names)
+    try:
+        frame = pl.read_parquet(path, columns=list(names), n_rows=most)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"cannot read {path}: {_first_line(error)}", AGAIN) from error
+    whole = frame.select(_are_whole(frame.schema)).row(0, named=True)
+    return _texts(frame, names, whole, 0), Faults(path, "row")
+
+
+def parquet_chunks(
+    path: Path, names: Sequence[str], rows: int, begin: int
+) -> Iterator[tuple[pl.DataFrame, int, bool]]:
+    """Read what `read_parquet` does, so many rows at a time, from row `begin` on; also the end, and if it is all."""
+    schema = _check(path, names)
+    try:
+        table = pl.scan_parquet(path).select(names)
+        total = table.select(pl.len()).collect().item()
+        whole = table.select(_are_whole({name: schema[name] for name in names})).collect().row(0, named=True)
+        for start in range(begin, total, rows):
+            frame = table.slice(start, rows).collect()
+            yield _texts(frame, names, whole, start), start + len(frame), start + len(frame) == total
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"cannot read {path}: {_first_line(error)}", AGAIN) from error
+
+
+def parquet_rows(path: Path) -> int:
+    """Count the rows of a parquet file."""
+    try:
+        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"cannot read {path}: {_first_line(error)}", AGAIN) from error
+
+
+def _check(path: Path, names: Sequence[str]) -> dict[str, pl.DataType]:
+    """Return the types of the columns; raise DataError where one is missing or holds lists, or there are no rows."""
     schema = parquet_columns(path)
     refuse_absent(path, names, list(schema))
     nested = [name for name in names if schema[name].is_nested()]
     if nested:
         raise DataError(f"{path}: the column {nested[0]!r} holds lists", "write one event a row")
-    try:
-        frame = pl.read_parquet(path, columns=list(names), n_rows=most)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"cannot read {path}: {_first_line(error)}", AGAIN) from error
-    if frame.is_empty():
+    if parquet_rows(path) == 0:
         raise DataError(f"{path} has no rows", "give a file with one event a row")
-    texts = [_as_text(frame[name]).replace("", None) for name in names]
-    return pl.DataFrame(texts).with_columns(line=1 + pl.int_range(pl.len())), Faults(path, "row")
+    return schema
 
 
-def _as_text(values: pl.Series) -> pl.Series:
-    """Write values as text: whole floats, as integers with gaps become, without a point, and moments as ISO 8601."""
+def _texts(frame: pl.DataFrame, names: Sequence[str], whole: Mapping[str, bool], start: int) -> pl.DataFrame:
+    texts = [_as_text(frame[name], whole.get(name, False)).replace("", None) for name in names]
+    return pl.DataFrame(texts).with_columns(line=start + 1 + pl.int_range(pl.len()))
+
+
+def _are_whole(schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
+    """Ask of each column of floats whether all are whole, as integers with gaps become."""
+    floats = [pl.col(name) for name, kind in schema.items() if kind.is_float()]
+    whole = [(column.is_finite() & (column == column.floor())).fill_null(True).all() for column in floats]
+    return whole or [pl.lit(True).alias("nothing")]
+
+
+def _as_text(values: pl.Series, whole: bool) -> pl.Series:
+    """Write values as text: floats of a `whole` column without a point, and moments as ISO 8601."""
     if values.dtype.is_temporal():
         return values.cast(pl.Datetime("ms")).dt.strftime("%Y-%m-%dT%H:%M:%S%.3f")
-    known = values.drop_nulls()
-    if values.dtype.is_float() and bool((known.is_finite() & (known == known.floor())).all()):
+    if values.dtype.is_float() and whole:
         return values.cast(pl.Int64, strict=False).cast(pl.String)
     return values.cast(pl.String)
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 LONGEST = 1000  # lines that one row may span
+UNDECIDED = "the row may go on in the next block"
 OPEN = "a quote is left open (where quotes are part of the text: dataset.quote=null)"
 
 
@@ -33,24 +34,29 @@ def without_needless(body: pl.DataFrame, separator: str, quote: str) -> pl.DataF
 
 
 def quoted_rows(
-    body: pl.DataFrame, separator: str, quote: str, expected: int
+    body: pl.DataFrame, separator: str, quote: str, expected: int, *, last: bool = True
 ) -> Iterator[tuple[int, int, list[str] | None, str]]:
     """Parse the rows of `body` (columns line, text) that hold a quote.
 
     Yields the place in `body` where a row begins and the one after its last, its fields (None: it is broken) and what
     is wrong. A row goes on to the next line with a quote only where it has `expected` fields in the end: otherwise
-    its first line alone is broken.
+    its first line alone is broken. With `last` off, more lines follow `body`: a row that may need them is UNDECIDED,
+    and takes all lines after it with it.
     """
     marked = body.with_row_index("place").filter(pl.col("text").str.contains(quote, literal=True))
     places, texts = marked["place"].to_list(), marked["text"].to_list()
     known, at = dialect(separator, quote), 0
     while at < len(places):
-        last = at
+        end: int | None = at
         fields, fault = _parse([texts[at]], known)
         if fields is None and fault == OPEN:
-            last, fields = _spanning(body["text"], places, at, known, expected)
-        yield places[at], places[last] + 1, *_counted(fields, fault, expected)
-        at = last + 1
+            end, fields = _spanning(body["text"], places, at, known, expected)
+            if end is None and not last and places[at] + LONGEST > len(body):
+                yield places[at], len(body), None, UNDECIDED
+                return
+        end = at if end is None else end
+        yield places[at], places[end] + 1, *_counted(fields, fault, expected)
+        at = end + 1
 
 
 def _counted(fields: list[str] | None, fault: str, expected: int) -> tuple[list[str] | None, str]:
@@ -61,8 +67,12 @@ def _counted(fields: list[str] | None, fault: str, expected: int) -> tuple[list[
 
 def _spanning(
     texts: pl.Series, places: list[int], at: int, known: dict[str, Any], expected: int
-) -> tuple[int, list[str] | None]:
-    """Look for the line that closes a quote; return its index in `places` and the fields, or `at` and None."""
+) -> tuple[int | None, list[str] | None]:
+    """Look for the line that closes a quote.
+
+    Returns its index in `places` (None: there is none in reach) and the fields (None: they are too many or too few; the
+    index is then `at`).
+    """
     begin = places[at]
     for last in range(at + 1, len(places)):
         if places[last] - begin >= LONGEST:
@@ -70,7 +80,7 @@ def _spanning(
         fields, fault = _parse(texts.slice(begin, places[last] - begin + 1).to_list(), known)
         if fault != OPEN:
             return (last, fields) if fields and len(fields) == expected else (at, None)
-    return at, None
+    return None, None
 
 
 def _parse(lines: list[str], known: dict[str, Any]) -> tuple[list[str] | None, str]:

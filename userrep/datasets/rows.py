@@ -5,9 +5,7 @@ noted, and the others are read all the same.
 """
 
 import csv
-import gzip
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +13,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from userrep.datasets.blocks import MARK, Block, Blocks, Place, opened_text
 from userrep.datasets.faults import Faults, refuse_absent
-from userrep.datasets.lines import GZIP
 from userrep.datasets.object_rows import object_columns, read_objects
-from userrep.datasets.parquet_rows import is_parquet, parquet_columns, read_parquet
-from userrep.datasets.quoting import dialect, quoted_rows, without_needless
+from userrep.datasets.parquet_rows import is_parquet, parquet_chunks, parquet_columns, read_parquet
+from userrep.datasets.plain_rows import read_plain
+from userrep.datasets.quoting import UNDECIDED, dialect, quoted_rows, without_needless
 from userrep.errors import DataError
 
 SEPARATORS = (",", "\t", ";", "|")
 BEGINNING, BEGINNING_ROWS = 1 << 20, 10_000  # bytes or rows that are looked at to guess columns
 EMPTY = "give a file with a header and one row a line"
+BLOCK = 1 << 26  # bytes of text that are parsed at a time
+BYTES_A_ROW = 32  # of a parquet file, to give its chunks a size in rows
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,13 @@ def glance(
         columns = list(parquet_columns(path))
         return Glance(columns, None, read_parquet(path, columns, most=BEGINNING_ROWS)[0])
     faults = Faults(path)
-    lines = _lines(path, faults, BEGINNING)
-    if is_jsonl(path):
-        columns = object_columns(path, lines)
-        return Glance(columns, None, _present(read_objects(path, lines, columns, faults), columns))
-    separator = separator or guess_separator(path, lines["text"][0])
-    columns = list(header) or _header(path, lines["text"][0], separator, quote)
-    rows = _read_fields(path, lines, columns, faults, separator, quote, header)
-    return Glance(columns, separator, _present(rows, columns))
+    lines = _beginning(path, faults)
+    layout = _layout(path, separator, quote, header)
+    if layout.separator is None:
+        rows = read_objects(path, lines, layout.columns, faults)
+    else:
+        rows, _ = layout.fields(lines.slice(int(layout.titled)), layout.columns, faults, last=True)
+    return Glance(layout.columns, layout.separator, _present(rows, layout.columns))
 
 
 def guess_separator(path: Path, header: str) -> str:
@@ -83,15 +83,114 @@ def read_rows(
     """
     if is_parquet(path):
         return read_parquet(path, names)
-    faults = Faults(path)
-    lines = _lines(path, faults)
+    chunks = list(row_chunks(path, names, BLOCK, separator=separator, quote=quote, header=header))
+    faults = Faults(path, found=[found for chunk in chunks for found in chunk.faults.found])
+    return pl.concat([chunk.rows for chunk in chunks]), faults
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of a table, what is broken among them, where the next begin, and whether these are the last."""
+
+    rows: pl.DataFrame
+    faults: Faults
+    end: Place
+    last: bool
+
+
+def row_chunks(
+    path: Path,
+    names: Sequence[str],
+    size: int,
+    *,
+    separator: str | None = None,
+    quote: str | None = '"',
+    header: Sequence[str] = (),
+    begin: Place | None = None,
+) -> Iterator[Chunk]:
+    """Read what `read_rows` does in chunks of about `size` bytes, from `begin` on, the end of an earlier chunk.
+
+    Raises:
+        DataError: as read_rows, as soon as it shows.
+    """
+    if is_parquet(path):
+        most = max(1, size // BYTES_A_ROW)
+        for frame, at, last in parquet_chunks(path, names, most, begin.at if begin else 0):
+            yield Chunk(frame, Faults(path, "row"), Place(at, at + 1), last)
+        return
+    layout = _layout(path, separator, quote, header)
+    refuse_absent(path, names, layout.columns)
+    empty = begin is None
+    with opened_text(path) as file:
+        blocks = Blocks(file, size, begin or Place())
+        while block := blocks.read():
+            faults = Faults(path)
+            rows, held = layout.parse(block, names, faults)
+            used = block.content if held is None else block.until(held)
+            blocks.take(used, block.end(used))
+            last = block.last and held is None
+            empty = empty and rows.is_empty() and not faults.found
+            if last and empty:
+                raise DataError(f"{path} has a header and no rows", EMPTY)
+            yield Chunk(_present(rows, names), faults, blocks.place, last)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How the lines of a text are parted into `columns`; no separator: each is a JSON object."""
+
+    path: Path
+    columns: list[str]
+    separator: str | None
+    quote: str | None
+    titled: bool  # the first line is a header
+
+    def parse(self, block: Block, names: Sequence[str], faults: Faults) -> tuple[pl.DataFrame, int | None]:
+        """Read the rows of a block; also return the line of a row that may go on in the next block, None without."""
+        first = block.begin.at == 0
+        content = block.content.removeprefix(MARK) if first else block.content
+        if self.separator is None:
+            lines = _lines_of(content, block.begin.line, faults)
+            return read_objects(self.path, lines, names, faults), None
+        if self.quote is None or self.quote.encode() not in content:
+            skipped = int(first and self.titled)
+            plain = read_plain(content, self.columns, names, self.separator, block.begin.line, skipped)
+            if plain is not None:
+                return plain, None
+        lines = _lines_of(content, block.begin.line, faults)
+        body = lines.slice(1) if first and self.titled else lines
+        return self.fields(body, names, faults, last=block.last)
+
+    def fields(
+        self, body: pl.DataFrame, names: Sequence[str], faults: Faults, *, last: bool
+    ) -> tuple[pl.DataFrame, int | None]:
+        assert self.separator is not None
+        rows, held, text = None, None, pl.col("text")
+        if self.quote:
+            body, rows, held = _without_quoted(body, names, self.columns, self.separator, self.quote, faults, last)
+        plain = body.filter(text != "")
+        width = len(self.columns)
+        found = text.str.count_matches(self.separator, literal=True) + 1
+        faults.add(plain, found != width, pl.format(f"{{}} fields, the header has {width}", found))
+        parts = text.str.split_exact(self.separator, width - 1).alias("parts")
+        split = plain.filter(found == width).select("line", parts)
+        fields = [pl.col("parts").struct.field(f"field_{self.columns.index(name)}").alias(name) for name in names]
+        frame = split.select("line", *fields)
+        return (frame if rows is None else pl.concat([frame, rows]).sort("line")), held
+
+
+def _layout(path: Path, separator: str | None, quote: str | None, header: Sequence[str]) -> _Layout:
+    """Tell from its beginning how a text is laid out.
+
+    Raises:
+        DataError: it is empty, no UTF-8 text, or has two columns of one name.
+    """
+    lines = _beginning(path, Faults(path))
     if is_jsonl(path):
-        frame = read_objects(path, lines, names, faults)
-    else:
-        frame = _read_fields(path, lines, names, faults, separator, quote, header)
-    if frame.is_empty() and not faults.found:
-        raise DataError(f"{path} has a header and no rows", EMPTY)
-    return _present(frame, names), faults
+        return _Layout(path, object_columns(path, lines), None, None, False)
+    separator = separator or guess_separator(path, lines["text"][0])
+    columns = list(header) or _header(path, lines["text"][0], separator, quote)
+    return _Layout(path, columns, separator, quote, not header)
 
 
 def _present(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
@@ -105,36 +204,36 @@ def is_jsonl(path: Path) -> bool:
     return bool({".jsonl", ".ndjson", ".json"} & set(path.suffixes))
 
 
-def _lines(path: Path, faults: Faults, most: int = -1) -> pl.DataFrame:
-    """Read the lines of a text, packed with gzip or not: columns line, text; those that are no UTF-8 are faults.
-
-    With `most`, only the whole lines within so many bytes.
-    """
-    try:
-        with open(path, "rb") as file:
-            packed = file.read(len(GZIP)) == GZIP
-        with (gzip.open if packed else open)(path, "rb") as file:
-            content = file.read(most)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"cannot read {path}: {error}", "get the file again: it may be half a download") from error
+def _beginning(path: Path, faults: Faults) -> pl.DataFrame:
+    """Read the first whole lines of a text, packed with gzip or not: columns line, text."""
+    with opened_text(path) as file:
+        content = file.read(BEGINNING)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{path} is UTF-16 text", "convert the file: iconv -f utf-16 -t utf-8")
-    if len(content) == most:
+    if len(content) == BEGINNING:
         content = content[: content.rfind(b"\n") + 1] or content
-    content = content.removeprefix(b"\xef\xbb\xbf")
+    content = content.removeprefix(MARK)
     if not content.strip():
         raise DataError(f"{path} is empty", EMPTY)
+    lines = _lines_of(content, 1, faults)
+    if lines.is_empty():
+        raise DataError(f"{path} is no UTF-8 text", "convert the file: iconv -f latin1 -t utf-8")
+    return lines
+
+
+def _lines_of(content: bytes, first: int, faults: Faults) -> pl.DataFrame:
+    """Part a text into lines, numbered from `first`: columns line, text; those that are no UTF-8 are faults."""
     try:
-        return _split(content)
+        return _split(content, first)
     except pl.exceptions.ComputeError:
-        lines = _split(content.decode(errors="replace").encode())
+        lines = _split(content.decode(errors="replace").encode(), first)
         bad = pl.col("text").str.contains("\ufffd", literal=True)
         faults.add(lines, bad, pl.lit("not UTF-8 text (convert the file: iconv -f latin1 -t utf-8)"))
         return lines.filter(~bad)
 
 
-def _split(content: bytes) -> pl.DataFrame:
-    lines = pl.scan_lines(content, name="text", row_index_name="line", row_index_offset=1)
+def _split(content: bytes, first: int) -> pl.DataFrame:
+    lines = pl.scan_lines(content, name="text", row_index_name="line", row_index_offset=first)
     return lines.select(pl.col("line").cast(pl.Int64), pl.col("text").str.strip_suffix("\r")).collect()
 
 
@@ -146,49 +245,36 @@ def _header(path: Path, first: str, separator: str, quote: str | None) -> list[s
     return names
 
 
-def _read_fields(
-    path: Path,
-    lines: pl.DataFrame,
-    names: Sequence[str],
-    faults: Faults,
-    separator: str | None,
-    quote: str | None,
-    header: Sequence[str],
-) -> pl.DataFrame:
-    separator = separator or guess_separator(path, lines["text"][0])
-    columns = list(header) or _header(path, lines["text"][0], separator, quote)
-    refuse_absent(path, names, columns)
-    body = lines if header else lines.slice(1)
-    text = pl.col("text")
-    plain, rows = _without_quoted(body, names, columns, separator, quote, faults) if quote else (body, None)
-    plain = plain.filter(text != "")
-    found = text.str.count_matches(separator, literal=True) + 1
-    faults.add(plain, found != len(columns), pl.format(f"{{}} fields, the header has {len(columns)}", found))
-    parts = text.str.split_exact(separator, len(columns) - 1).alias("parts")
-    split = plain.filter(found == len(columns)).select("line", parts)
-    fields = [pl.col("parts").struct.field(f"field_{columns.index(name)}").alias(name) for name in names]
-    frame = split.select("line", *fields)
-    return frame if rows is None else pl.concat([frame, rows]).sort("line")
-
-
 def _without_quoted(
-    body: pl.DataFrame, names: Sequence[str], columns: Sequence[str], separator: str, quote: str, faults: Faults
-) -> tuple[pl.DataFrame, pl.DataFrame | None]:
-    """Return the lines that belong to no row with a quote, and those rows (None where there is not one)."""
+    body: pl.DataFrame,
+    names: Sequence[str],
+    columns: Sequence[str],
+    separator: str,
+    quote: str,
+    faults: Faults,
+    last: bool,
+) -> tuple[pl.DataFrame, pl.DataFrame | None, int | None]:
+    """Return the lines that belong to no row with a quote, those rows (None where there is not one), and what is open.
+
+    Where `last` is off, the line of a row that may end after `body` is returned, and nothing from there on.
+    """
     if not body["text"].str.contains(quote, literal=True).any():
-        return body, None
+        return body, None, None
     body = without_needless(body, separator, quote)
     taken = np.zeros(len(body), dtype=bool)
     lines, keep = body["line"].to_numpy(), [columns.index(name) for name in names]
     rows: list[tuple[Any, ...]] = []
     wrong: list[tuple[int, str]] = []
-    for begin, end, fields, fault in quoted_rows(body, separator, quote, len(columns)):
+    held = None
+    for begin, end, fields, fault in quoted_rows(body, separator, quote, len(columns), last=last):
         taken[begin:end] = True
-        if fields is None:
+        if fault == UNDECIDED:
+            held = int(lines[begin])
+        elif fields is None:
             wrong.append((int(lines[begin]), fault))
         else:
             rows.append((int(lines[begin]), *(fields[index] for index in keep)))
     told = pl.DataFrame(wrong, {"line": pl.Int64, "fault": pl.String}, orient="row")
     faults.add(told, pl.lit(True), pl.col("fault"))
     schema = {"line": pl.Int64} | {name: pl.String for name in names}
-    return body.filter(~taken), pl.DataFrame(rows, schema, orient="row")
+    return body.filter(~taken), pl.DataFrame(rows, schema, orient="row"), held

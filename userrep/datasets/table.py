@@ -1,6 +1,6 @@
 """Events from a table of your own, in whatever file, its columns named in the config."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -8,10 +8,12 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from userrep.datasets.dataset import Dataset, Events, main_first
-from userrep.datasets.faults import Faults
+from userrep.datasets.blocks import Place
+from userrep.datasets.dataset import Events, Part, PartwiseDataset, main_first
+from userrep.datasets.faults import Faults, Tally
 from userrep.datasets.lines import NO_TEXT, NOBODY, find_file
-from userrep.datasets.rows import read_rows
+from userrep.datasets.many_files import event_files, found_files
+from userrep.datasets.rows import BLOCK, read_rows, row_chunks
 from userrep.datasets.times import to_ticks
 from userrep.errors import DataError
 
@@ -20,9 +22,10 @@ Unit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds", "days",
 
 
 @dataclass(kw_only=True)
-class Table(Dataset):
-    """A file of one event a row: csv or tsv with a header (.gz or not), parquet, or .jsonl with an object a line.
+class Table(PartwiseDataset):
+    """Files of one event a row: csv or tsv with a header (.gz or not), parquet, or .jsonl with an object a line.
 
+    path is a file, a folder of such files, or a pattern as events/*.csv.gz; several are read in order of their names.
     Paths are relative to the current folder, or to the raw files of a data set that has sources. time, rating
     and domain name columns, or are None where there is none: without times, the order of the rows counts.
     time_unit says what a time is: "seconds" to "nanoseconds" since 1970, "days" as 20240131, or "text" as ISO 8601;
@@ -43,7 +46,6 @@ class Table(Dataset):
     time: str | None = "time"
     rating: str | None = None
     domain: str | None = None
-    main: str | None = None
     users_path: str | None = None
     users_key: str | None = None
     items_path: str | None = None
@@ -53,12 +55,13 @@ class Table(Dataset):
     quote: str | None = '"'
     columns: list[str] = field(default_factory=list)
     time_unit: Unit = "seconds"
-    skip_bad: bool = False
 
     def raw_files(self, raw_dir: Path) -> list[Path]:
-        named = [path for path in (self.path, self.users_path, self.items_path) if path]
+        sides = [path for path in (self.users_path, self.items_path) if path]
         if not self.sources:
-            return [Path(path) for path in named]
+            events = found_files(Path(self.path)) or [Path(self.path)] if self.path else []
+            return [*events, *map(Path, sides)]
+        named = [self.path, *sides] if self.path else sides
         return [path for name in named for path in (raw_dir / name, raw_dir / f"{name}.gz") if path.is_file()]
 
     @property
@@ -66,50 +69,65 @@ class Table(Dataset):
         return f"it is read from {self.path}" if self.path else "it is a file of your own, dataset.path=FILE"
 
     def events(self, raw_dir: Path) -> Events:
+        self.left_out, frames, domains = 0, [], dict[str, str]()
+        for path in self.event_files(raw_dir):
+            tally = Tally(path)
+            for part in self.parts(path, BLOCK):
+                frames.append(part.frame)
+                domains |= part.domains
+                tally.unit = part.tally.unit
+                tally.merge(part.tally)
+            self.refuse_domains(domains)
+            tally.settle(skip=self.skip_bad)
+            self.left_out += tally.broken
+        frame = _numbered(pl.concat(frames))
+        if self.main is not None:
+            frame = main_first(frame, self.main)
+        typed = frame.select("user", "item", "time", "rating", "domain", "row")
+        return Events(typed.lazy(), *self.sides(raw_dir))
+
+    def event_files(self, raw_dir: Path) -> list[Path]:
         if not self.path:
             raise DataError(
                 f"the data set {self.name!r} has no file",
                 "name it: dataset.path=events.csv dataset.name=mine",
             )
+        return [find_file(raw_dir, self.path)] if self.sources else event_files(Path(self.path))
+
+    def parts(self, path: Path, size: int, begin: Place | None = None) -> Iterator[Part]:
         fields = {"user": self.user, "item": self.item, "time": self.time, "rating": self.rating, "domain": self.domain}
         named = {key: name for key, name in fields.items() if name}
-        frame, faults = self._read(self._place(raw_dir, self.path), named, header=self.columns)
-        for key in ("user", "item", "time", "domain"):
-            if key in named:
-                faults.add(frame, pl.col(key).is_null(), pl.lit(f"there is no {named[key]}"))
-        frame = self._with_domains(_with_ratings(self._with_times(frame, faults), faults), faults)
-        frame = _ordered(faults.settle(frame, skip=self.skip_bad))
-        self.left_out = len(faults.lines)
-        if self.main is not None:
-            frame = main_first(frame, self.main)
-        typed = frame.select("user", "item", "time", "rating", "domain", "row")
-        return Events(typed.lazy(), self._users(raw_dir), self._texts(raw_dir))
+        columns = list(dict.fromkeys(named.values()))
+        how = {"separator": self.separator, "quote": self.quote, "header": self.columns, "begin": begin}
+        for chunk in row_chunks(path, columns, size, **how):  # type: ignore[arg-type]
+            faults = chunk.faults
+            frame = chunk.rows.select("line", **{key: pl.col(name) for key, name in named.items()})
+            for key in ("user", "item", "time", "domain"):
+                if key in named:
+                    faults.add(frame, pl.col(key).is_null(), pl.lit(f"there is no {named[key]}"))
+            frame, domains = _with_domains(_with_ratings(self._with_times(frame, faults), faults), faults)
+            lines, tally = faults.lines, Tally(path, faults.unit)
+            if not lines.is_empty():
+                frame = frame.join(lines, on="line", how="anti", maintain_order="left")
+            tally.add(len(frame), lines)
+            typed = frame.select("user", "item", "time", "rating", "domain", "fine")
+            yield Part(typed, domains, tally, chunk.end, chunk.last)
+
+    def sides(self, raw_dir: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+        return self._users(raw_dir), self._texts(raw_dir)
 
     def _place(self, raw_dir: Path, path: str) -> Path:
         return find_file(raw_dir, path) if self.sources else Path(path)
 
     def _with_times(self, frame: pl.DataFrame, faults: Faults) -> pl.DataFrame:
-        """Turn the texts of `time` into whole seconds, and `ticks` into microseconds."""
+        """Turn the texts of `time` into whole seconds, and `fine`, the microseconds above them."""
         if "time" not in frame.columns:
-            return frame.with_columns(time=pl.lit(None, pl.Int64), ticks=pl.lit(None, pl.Int64))
+            return frame.with_columns(time=pl.lit(None, pl.Int64), fine=pl.lit(0, pl.Int32))
         frame = frame.with_columns(to_ticks(frame["time"], self.time_unit).alias("ticks"))
         wanted = {"text": "date or time as in 2024-01-31T10:00:00", "days": "day as in 20240131"}
         fault = pl.format(f"{self.time} is '{{}}', not a {wanted.get(self.time_unit, 'number')}", "time")
         faults.add(frame, pl.col("ticks").is_null() & pl.col("time").is_not_null(), fault)
-        return frame.with_columns(time=pl.col("ticks") // TICKS)
-
-    def _with_domains(self, frame: pl.DataFrame, faults: Faults) -> pl.DataFrame:
-        """Turn the texts of `domain` into names of folders: what is neither letter, digit, `-`, `_` nor `.` is `_`."""
-        if "domain" not in frame.columns:
-            return frame.with_columns(domain=pl.lit("main"))
-        given = frame["domain"].unique().drop_nulls()
-        plain = given.str.replace_all(r"[^\w.-]+", "_").str.strip_chars("_.-")
-        if plain.n_unique() < len(plain):
-            same = given.filter(plain.is_duplicated()).sort().to_list()[:2]
-            raise DataError(f"the domains {same[0]!r} and {same[1]!r} would be one folder", "rename one of them")
-        frame = frame.with_columns(named=pl.col("domain").replace_strict(given, plain, default=None))
-        faults.add(frame, pl.col("named") == "", pl.format("'{}' is no name of a domain", "domain"))
-        return frame.with_columns(domain="named").drop("named")
+        return frame.with_columns(time=pl.col("ticks") // TICKS, fine=(pl.col("ticks") % TICKS).cast(pl.Int32))
 
     def _users(self, raw_dir: Path) -> pl.DataFrame:
         if self.users_path is None:
@@ -129,12 +147,10 @@ class Table(Dataset):
         faults.add(frame, pl.col(key).is_null(), pl.lit(f"there is no {fields[key]}"))
         return faults.settle(frame, skip=self.skip_bad)
 
-    def _read(
-        self, path: Path, fields: Mapping[str, str], header: Sequence[str] = ()
-    ) -> tuple[pl.DataFrame, Faults]:
+    def _read(self, path: Path, fields: Mapping[str, str]) -> tuple[pl.DataFrame, Faults]:
         """Read the columns named by the values of `fields` as text, under its keys, and `line`."""
         names = list(dict.fromkeys(fields.values()))
-        frame, faults = read_rows(path, names, separator=self.separator, quote=self.quote, header=header)
+        frame, faults = read_rows(path, names, separator=self.separator, quote=self.quote)
         return frame.select("line", **{key: pl.col(name) for key, name in fields.items()}), faults
 
 
@@ -149,10 +165,25 @@ def _with_ratings(frame: pl.DataFrame, faults: Faults) -> pl.DataFrame:
     return frame.with_columns(rating="number").drop("number")
 
 
-def _ordered(frame: pl.DataFrame) -> pl.DataFrame:
+def _with_domains(frame: pl.DataFrame, faults: Faults) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Turn the texts of `domain` into names of folders: what is neither letter, digit, `-`, `_` nor `.` is `_`.
+
+    Also returns these names by the texts, in order of appearance.
+    """
+    if "domain" not in frame.columns:
+        return frame.with_columns(domain=pl.lit("main")), {"main": "main"}
+    given = frame["domain"].unique(maintain_order=True).drop_nulls()
+    plain = given.str.replace_all(r"[^\w.-]+", "_").str.strip_chars("_.-")
+    frame = frame.with_columns(named=pl.col("domain").replace_strict(given, plain, default=None))
+    faults.add(frame, pl.col("named") == "", pl.format("'{}' is no name of a domain", "domain"))
+    known = dict(zip(given.to_list(), plain.to_list(), strict=True))
+    return frame.with_columns(domain="named").drop("named"), known
+
+
+def _numbered(frame: pl.DataFrame) -> pl.DataFrame:
     """Number the rows as in the file, or by times finer than a second, which would be lost otherwise."""
-    if frame["ticks"].null_count() or not (frame["ticks"] % TICKS != 0).any():
+    if not (frame["fine"] != 0).any():
         return frame.with_columns(row=pl.int_range(pl.len()))
     row = np.empty(len(frame), dtype=np.int64)
-    row[np.argsort(frame["ticks"].to_numpy(), kind="stable")] = np.arange(len(frame))
+    row[np.lexsort((frame["fine"].to_numpy(), frame["time"].to_numpy()))] = np.arange(len(frame))
     return frame.with_columns(row=pl.Series(row))

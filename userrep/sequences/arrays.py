@@ -1,12 +1,14 @@
 """Flat arrays of events: those of one domain, or of two domains as one history a user."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from userrep.sequences.pieces import PIECE, release, user_ranges
 from userrep.sequences.vocab import RESERVED
 
 if TYPE_CHECKING:
@@ -54,6 +56,27 @@ class Sequences:
     def owners(self) -> np.ndarray:
         """Return the user row of each event, (E,) int64."""
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+    def between(self, begin: int, end: int) -> "Sequences":
+        """Return the events of the user rows [begin, end), copied into memory, as those of users 0, 1, 2 ..."""
+        first, last = self.offsets[begin], self.offsets[end]
+        items, *others = (_copied(each, first, last) for each in (self.items, self.times, self.ratings, self.order))
+        assert items is not None
+        times, ratings, order = others
+        offsets = self.offsets[begin : end + 1] - first
+        return replace(self, items=items, offsets=offsets, times=times, ratings=ratings, order=order)
+
+    def by_users(self, most: int = PIECE) -> Iterator["Sequences"]:
+        """Yield the events of some users after the other, at most `most` events together or one user's."""
+        for begin, end in user_ranges(self.offsets, most):
+            yield self.between(begin, end)
+
+
+def _copied(values: np.ndarray | None, first: int, last: int) -> np.ndarray | None:
+    """Copy a piece of a mapped array, and give its pages back."""
+    piece = None if values is None else np.array(values[first:last])
+    release(values)
+    return piece
 
 
 @dataclass(frozen=True)

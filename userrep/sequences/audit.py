@@ -1,8 +1,8 @@
 """The leak audit: what must hold of a prepared data set before anyone trains on it, checked on disk."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
+from itertools import product, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ import polars as pl
 from userrep import console
 from userrep.errors import DataError
 from userrep.files import read_json, write_json
+from userrep.sequences.pieces import user_ranges
+from userrep.sequences.runs import Repeats, from_runs
 from userrep.sequences.split import TEST, Split
 from userrep.sequences.store import Prepared, Sequences
 from userrep.sequences.vocab import RESERVED, before_last_two
@@ -68,9 +70,13 @@ def read_audit(folder: Path) -> list[Finding]:
     return [Finding(**finding) for finding in read_json(folder / "audit.json")]
 
 
+def _alike(one: Iterator[Sequence[str]], other: Iterator[Sequence[str]]) -> bool:
+    return all(list(mine) == list(theirs) for mine, theirs in zip_longest(one, other, fillvalue=()))
+
+
 def _agreeing(tables: Prepared, arrays: Prepared) -> Finding:
     """Whoever reads the tables and whoever trains have the same users, labels and splits."""
-    checked, unlike = 1, int(tables.user_ids != arrays.user_ids)
+    checked, unlike = 1, int(not _alike(tables.texts(), arrays.texts()))
     for label in tables.meta["labels"]:
         checked += 1
         unlike += not np.array_equal(tables.labels(label["name"]), arrays.labels(label["name"]))
@@ -86,26 +92,37 @@ def _agreeing(tables: Prepared, arrays: Prepared) -> Finding:
 
 def _ordered(sequences: Sequences, domain: str) -> Finding:
     """No event of a history is later than the event it predicts."""
-    late = 0 if sequences.times is None else int(np.sum(np.diff(sequences.times)[_same_user(sequences)] < 0))
+    late = 0 if sequences.times is None else sum(map(_late, sequences.by_users()))
     detail = "no times: the order of the file" if sequences.times is None else f"{late} events out of order"
     return Finding("no event is later than a target it is the history of", domain, late == 0, detail)
+
+
+def _late(sequences: Sequences) -> int:
+    assert sequences.times is not None
+    return int(np.sum(np.diff(sequences.times)[_same_user(sequences)] < 0))
 
 
 def _one_order(prepared: Prepared) -> Finding:
     """The places of a user's events over all domains are 0, 1, 2, ..., and times follow them."""
     parts = [prepared.sequences(domain) for domain in prepared.domains]
+    ranges = user_ranges(np.sum([part.offsets for part in parts], axis=0))
+    wrong = sum(_out_of_order([part.between(*users) for part in parts]) for users in ranges)
+    where = " and ".join(prepared.domains)
+    return Finding("no event of a domain is later than a target of another", where, wrong == 0, f"{wrong} out of order")
+
+
+def _out_of_order(parts: list[Sequences]) -> int:
     owners = np.concatenate([part.owners() for part in parts])
     places = np.concatenate([np.asarray(part.order) for part in parts])
     apart = np.lexsort((places, owners))
-    counts = np.bincount(owners, minlength=prepared.num_users)
+    counts = np.bincount(owners, minlength=len(parts[0].offsets) - 1)
     due = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
     wrong = int(np.sum(places[apart] != due))
     wrong += sum(int(np.sum(np.diff(part.order)[_same_user(part)] <= 0)) for part in parts if part.order is not None)
     if all(part.times is not None for part in parts):
         times = np.concatenate([np.asarray(part.times) for part in parts])[apart]
         wrong += int(np.sum((np.diff(times) < 0) & (np.diff(owners[apart]) == 0)))
-    where = " and ".join(prepared.domains)
-    return Finding("no event of a domain is later than a target of another", where, wrong == 0, f"{wrong} out of order")
+    return wrong
 
 
 def _same_user(sequences: Sequences) -> np.ndarray:
@@ -118,8 +135,9 @@ def _same_user(sequences: Sequences) -> np.ndarray:
 
 def _vocabulary(sequences: Sequences, domain: str) -> Finding:
     """The order of the ids comes from events before each user's last two, and from nothing else."""
-    training = np.asarray(sequences.items)[before_last_two(sequences.offsets)] - RESERVED
-    counts = np.bincount(training, minlength=sequences.vocab_size - RESERVED)
+    counts = np.zeros(sequences.vocab_size - RESERVED, dtype=np.int64)
+    for part in sequences.by_users():
+        counts += np.bincount(part.items[before_last_two(part.offsets)] - RESERVED, minlength=len(counts))
     fits = bool(np.array_equal(counts, sequences.counts) and np.all(np.diff(counts) <= 0))
     return Finding("the vocabulary is ordered by training events only", domain, fits, f"{len(counts)} items")
 
@@ -128,37 +146,57 @@ def _merged(sequences: Sequences, domain: str) -> Finding:
     """No event is there twice, so that none can be in training and in test."""
     if sequences.times is None:
         return Finding("no event is there twice", domain, True, "no times: a repeat is an event of its own")
-    rows = np.repeat(np.arange(len(sequences.offsets) - 1), np.diff(sequences.offsets))
-    events = pl.DataFrame({"user": rows, "item": np.asarray(sequences.items), "time": np.asarray(sequences.times)})
-    copies = len(events) - events.select(pl.struct(pl.all()).n_unique()).item()
+    copies = sum(map(_copies, sequences.by_users()))
     return Finding("no event is there twice", domain, copies == 0, f"{copies} copies")
 
 
+def _copies(sequences: Sequences) -> int:
+    """Count the copies of events; where times are in order, only among events of one time can there be any."""
+    assert sequences.times is not None
+    owners, near = sequences.owners(), slice(None)
+    if _late(sequences) == 0:
+        tied = (np.diff(sequences.times) == 0) & _same_user(sequences)
+        near = np.flatnonzero(np.append(False, tied) | np.append(tied, False))  # type: ignore[assignment]
+    events = pl.DataFrame({"user": owners[near], "item": sequences.items[near], "time": sequences.times[near]})
+    return len(events) - int(events.select(pl.struct(pl.all()).n_unique()).item()) if len(events) else 0
+
+
 def _split_findings(prepared: Prepared, entry: dict) -> Iterator[Finding]:
-    name, kind = entry["name"], entry["kind"]
-    runs = pl.read_parquet(prepared.path / "splits.parquet").filter(split=name)
-    twice = int(runs.select("fold", "domain", "user", "position").is_duplicated().sum())
-    yield Finding("no event has two roles", name, twice == 0, f"{twice} runs begin together")
-    if kind == "users":
-        yield from _user_findings(prepared, runs, name)
+    name = entry["name"]
+    if entry["kind"] == "users":
+        yield from _user_findings(prepared, entry)
         return
+    found: list[tuple[Split, Repeats]] = []
     for fold in range(entry["folds"]):
         for domain in prepared.domains:
-            if runs.filter(pl.col("fold") == fold, pl.col("domain") == domain).is_empty():
-                continue
-            split, sequences = prepared.split(name, fold, domain), prepared.sequences(domain)
-            yield from _event_findings(split, sequences, f"{name}, {domain}")
+            repeats, counts = Repeats(), np.diff(prepared.sequences(domain).offsets)
+            runs = repeats.watch(prepared.runs(name, fold, domain))
+            found.append((from_runs(name, fold, domain, runs, counts), repeats))
+    yield _no_two_roles(name, [repeats for _, repeats in found])
+    for split, repeats in found:
+        if repeats.seen:
+            assert split.domain is not None
+            yield from _event_findings(split, prepared.sequences(split.domain), f"{name}, {split.domain}")
 
 
-def _user_findings(prepared: Prepared, runs: pl.DataFrame, name: str) -> Iterator[Finding]:
-    roles = runs.group_by("fold", "user").agg(pl.col("role").n_unique())["role"]
-    torn = int((roles > 1).sum())
+def _no_two_roles(name: str, repeats: list[Repeats]) -> Finding:
+    twice = sum(repeat.runs for repeat in repeats)
+    return Finding("no event has two roles", name, twice == 0, f"{twice} runs begin together")
+
+
+def _user_findings(prepared: Prepared, entry: dict) -> Iterator[Finding]:
+    name, folds = entry["name"], entry["folds"]
+    repeats = [Repeats() for _ in range(folds)]
+    times = np.zeros(prepared.num_users, dtype=np.int64)  # that each user is tested
+    for fold, repeat in enumerate(repeats):
+        for batch in repeat.watch(prepared.runs(name, fold, None)):
+            times += np.bincount(batch.rows[batch.roles == TEST], minlength=len(times))
+    yield _no_two_roles(name, repeats)
+    torn = sum(repeat.users for repeat in repeats)
     yield Finding("test users are no training users", name, torn == 0, f"{torn} users with two roles")
-    tested = runs.filter(role="test").group_by("user").len()["len"]
-    again = int((tested > 1).sum())
-    folds = runs["fold"].n_unique()
-    complete = folds == 1 or (again == 0 and len(tested) == prepared.num_users)
-    detail = f"{len(tested)} of {prepared.num_users} users tested over {folds} folds, {again} more than once"
+    tested, again = int(np.sum(times > 0)), int(np.sum(times > 1))
+    complete = folds == 1 or (again == 0 and tested == prepared.num_users)
+    detail = f"{tested} of {prepared.num_users} users tested over {folds} folds, {again} more than once"
     yield Finding("over the folds no user is tested twice", name, complete, detail)
 
 
@@ -182,24 +220,33 @@ def _whole_times(split: Split, sequences: Sequences, where: str) -> Finding:
     """A cut of the chain never parts events of one time."""
     if sequences.times is None:
         return Finding("no cut parts events of one time", where, True, "no times")
-    counts, parted = np.diff(sequences.offsets), 0
-    for end in (split.train_end, split.valid_end):
-        at = (sequences.offsets[:-1] + end)[(end > 0) & (end < counts)]
-        parted += int(np.sum(sequences.times[at] == sequences.times[at - 1]))
+    parted = 0
+    for begin, end in user_ranges(sequences.offsets):
+        part = sequences.between(begin, end)
+        assert part.times is not None
+        counts = np.diff(part.offsets)
+        for cuts in (split.train_end[begin:end], split.valid_end[begin:end]):
+            at = (part.offsets[:-1] + cuts)[(cuts > 0) & (cuts < counts)]
+            parted += int(np.sum(part.times[at] == part.times[at - 1]))
     return Finding("no cut parts events of one time", where, parted == 0, f"{parted} cuts do")
 
 
 def _global_cut(split: Split, sequences: Sequences, where: str) -> Finding:
     """All training events of all users are earlier than all others."""
-    assert sequences.times is not None  # without times there is no such split
-    position = np.arange(len(sequences.items)) - np.repeat(sequences.offsets[:-1], np.diff(sequences.offsets))
-    spread = [np.repeat(end, np.diff(sequences.offsets)) for end in (split.train_end, split.valid_end)]
-    part = (position >= spread[0]).astype(int) + (position >= spread[1])
-    edges = [(sequences.times[part == role].min(), sequences.times[part == role].max()) for role in range(TEST + 1)]
-    apart = edges[0][1] < edges[1][0] and edges[1][1] < edges[2][0]
-    return Finding(
-        "nothing after the cut is trained on", where, bool(apart), f"cuts at {edges[1][0]} and {edges[2][0]}"
-    )
+    edges: list[list[int]] = [[], [], []]  # the first and last times of each role, of some users after the other
+    for begin, end in user_ranges(sequences.offsets):
+        part = sequences.between(begin, end)
+        assert part.times is not None  # without times there is no such split
+        counts = np.diff(part.offsets)
+        position = np.arange(len(part.items)) - np.repeat(part.offsets[:-1], counts)
+        spread = [np.repeat(ends[begin:end], counts) for ends in (split.train_end, split.valid_end)]
+        role = (position >= spread[0]).astype(int) + (position >= spread[1])
+        for number, known in enumerate(edges):
+            found = part.times[role == number]
+            known += [int(found.min()), int(found.max())] if len(found) else []
+    first, last = [min(known) for known in edges], [max(known) for known in edges]
+    apart = last[0] < first[1] and last[1] < first[2]
+    return Finding("nothing after the cut is trained on", where, apart, f"cuts at {first[1]} and {first[2]}")
 
 
 _RULES: dict[str, Callable[[Split, Sequences, str], Finding]] = {

@@ -57,16 +57,20 @@ def tied_shares(sequences: Sequences) -> tuple[float | None, float | None]:
     """Return the share of events at the time of their user's event before: of all, and of last events."""
     if sequences.times is None:
         return None, None
-    starts, ends = sequences.offsets[:-1], sequences.offsets[1:]
-    same = np.diff(sequences.times) == 0  # (E-1,)
-    within = np.ones(len(same), dtype=bool)
-    within[starts[(starts > 0) & (starts < len(sequences.items))] - 1] = False
-    last = ends[ends - starts >= 3] - 2  # the pair that ends a user's events
-    return _share(same[within]), _share(same[last])
+    counts = np.zeros((2, 2), dtype=np.int64)  # of all pairs and of last ones: tied, looked at
+    for part in sequences.by_users():
+        assert part.times is not None
+        starts, ends = part.offsets[:-1], part.offsets[1:]
+        same = np.diff(part.times) == 0  # (E-1,)
+        within = np.ones(len(same), dtype=bool)
+        within[starts[(starts > 0) & (starts < len(part.items))] - 1] = False
+        last = ends[ends - starts >= 3] - 2  # the pair that ends a user's events
+        counts += [[same[within].sum(), within.sum()], [same[last].sum(), len(last)]]
+    return _share(*counts[0]), _share(*counts[1])
 
 
-def _share(marks: np.ndarray) -> float | None:
-    return float(marks.mean()) if len(marks) else None
+def _share(marked: int, total: int) -> float | None:
+    return float(marked / total) if total else None
 
 
 def _label_counts(prepared: Prepared, name: str) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Users, labels and splits of a prepared folder as flat arrays beside its tables: training then needs no polars."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
@@ -10,6 +10,7 @@ import numpy as np
 from userrep.errors import DataError
 from userrep.sequences.split import Split, of_events, of_users
 
+SOME = 1 << 18  # users whose ids are texts at a time: text objects are many times the size of their bytes
 USERS, SPLITS, DOMAINS = "users", "splits", "domains"
 
 
@@ -26,9 +27,17 @@ class Flat:
 
     def ids(self) -> list[str]:
         """Return the raw ids of the users in row order."""
-        text = load(self._path / USERS / "ids.npy").tobytes()
-        ends = load(self._path / USERS / "ends.npy").tolist()
-        return [text[begin:end].decode() for begin, end in pairwise([0, *ends])]
+        return [text for some in self.texts() for text in some]
+
+    def texts(self) -> Iterator[list[str]]:
+        """Yield the raw ids of some users at a time."""
+        text, ends = load(self._path / USERS / "ids.npy"), load(self._path / USERS / "ends.npy")
+        first = 0
+        for start in range(0, len(ends), SOME):
+            own = ends[start : start + SOME].tolist()
+            piece = text[first : own[-1]].tobytes()
+            yield [piece[begin - first : end - first].decode() for begin, end in pairwise([first, *own])]
+            first = own[-1]
 
     def labels(self, name: str, place: int, classes: Sequence[str]) -> np.ndarray:
         """Return the class codes `(U,)` int64 of a label, -1 where unknown; `place` is its number among the labels."""
@@ -44,20 +53,24 @@ class Flat:
 
 def write_flat(
     path: Path,
-    user_ids: Sequence[str],
+    user_ids: Iterable[Sequence[str]],
     labels: Sequence[np.ndarray],
     splits: Sequence[Split],
     counts: Mapping[str, np.ndarray],
 ) -> None:
-    """Write the arrays of a prepared folder: ids and `labels` (U,) of its users, and its splits.
+    """Write the arrays of a prepared folder: ids, some at a time, and `labels` (U,) of its users, and its splits.
 
     `counts` are the events of each user (U,) by domain. A split of events that leaves a domain out trains on all of it.
     """
     (path / USERS).mkdir()
-    encoded = [user.encode() for user in user_ids]
-    ends = np.cumsum([len(one) for one in encoded], dtype="<i8")
-    coded = np.array(labels, dtype="<i4").reshape(len(labels), len(user_ids))
-    for stem, values in (("ids", np.frombuffer(b"".join(encoded), np.uint8)), ("ends", ends), ("labels", coded)):
+    written, lengths = [], []
+    for some in user_ids:
+        encoded = [user.encode() for user in some]
+        written.append(np.frombuffer(b"".join(encoded), np.uint8))
+        lengths.append(np.array([len(one) for one in encoded], dtype="<i8"))
+    ends = np.cumsum(np.concatenate(lengths), dtype="<i8")
+    coded = np.array(labels, dtype="<i4").reshape(len(labels), len(ends))
+    for stem, values in (("ids", np.concatenate(written)), ("ends", ends), ("labels", coded)):
         np.save(path / USERS / f"{stem}.npy", values)
     everything: dict[str | None, np.ndarray] = {domain: np.stack([events, events]) for domain, events in counts.items()}
     divided: dict[tuple[str, int], dict[str | None, np.ndarray]] = {}

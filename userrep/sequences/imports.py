@@ -7,14 +7,15 @@ import numpy as np
 import polars as pl
 
 from userrep.errors import DataError
+from userrep.sequences.runs import Runs, from_runs
 from userrep.sequences.split import ROLES, Split
-from userrep.sequences.splits import SCHEMA, Runs, Timeline, from_runs, hashed
+from userrep.sequences.splits import SCHEMA, Timeline, hashed
 
 REQUIRED = ("split", "fold", "user", "position", "role")
 FORMAT_HINT = "see the splits.parquet of a prepared data set, and docs/data.md"
 
 
-def import_splits(path: Path, user_ids: list[str], domains: Mapping[str, Timeline]) -> list[Split]:
+def import_splits(path: Path, user_ids: pl.Series, domains: Mapping[str, Timeline]) -> list[Split]:
     """Read the splits in a .parquet or .csv file of SCHEMA.
 
     Where the column `domain` is missing, a split in which every user has one row divides the users, and any
@@ -25,7 +26,7 @@ def import_splits(path: Path, user_ids: list[str], domains: Mapping[str, Timelin
     """
     table = _read(path)
     _check_values(table, path, user_ids, domains)
-    rows = pl.DataFrame({"user": user_ids}).with_row_index("row")
+    rows = user_ids.to_frame("user").with_row_index("row")
     coded = table.join(rows, on="user", how="left", maintain_order="left").with_columns(
         code=pl.col("role").cast(pl.Enum(ROLES)).to_physical().cast(pl.Int64),
         row=pl.col("row").cast(pl.Int64),
@@ -82,11 +83,11 @@ def _typed(table: pl.DataFrame, path: Path) -> pl.DataFrame:
     return table
 
 
-def _check_values(table: pl.DataFrame, path: Path, user_ids: list[str], domains: Mapping[str, Timeline]) -> None:
+def _check_values(table: pl.DataFrame, path: Path, user_ids: pl.Series, domains: Mapping[str, Timeline]) -> None:
     _refuse(table, ~pl.col("role").is_in(ROLES), path, "role", f"roles are {', '.join(ROLES)}")
     _refuse(
         table,
-        ~pl.col("user").is_in(user_ids),
+        ~pl.col("user").is_in(user_ids.implode()),
         path,
         "user",
         "remove users that the prepared data set does not have",
@@ -118,7 +119,7 @@ def _with_domain(coded: pl.DataFrame, main: str) -> pl.DataFrame:
 
 
 def _one(
-    key: tuple[str, int, str | None], table: pl.DataFrame, path: Path, user_ids: list[str], counts: np.ndarray
+    key: tuple[str, int, str | None], table: pl.DataFrame, path: Path, user_ids: pl.Series, counts: np.ndarray
 ) -> Split:
     """Check that the runs of one fold cover every user from the first event, in the order of the roles."""
     name, fold, domain = key
@@ -136,8 +137,9 @@ def _one(
     }
     for fault, users in faults.items():
         if len(users):
-            raise DataError(f"{path}: split {name!r}, fold {fold}: user {user_ids[users[0]]!r} {fault}", FORMAT_HINT)
-    return from_runs(name, fold, domain, Runs(row, position, role), counts)
+            user = user_ids[int(users[0])]
+            raise DataError(f"{path}: split {name!r}, fold {fold}: user {user!r} {fault}", FORMAT_HINT)
+    return from_runs(name, fold, domain, [Runs(row, position, role)], counts)
 
 
 def _check_folds(splits: list[Split], path: Path) -> None:

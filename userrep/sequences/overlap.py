@@ -6,6 +6,7 @@ from itertools import permutations
 import numpy as np
 
 from userrep.sequences.arrays import Sequences
+from userrep.sequences.pieces import user_ranges
 from userrep.sequences.store import Prepared
 
 ENOUGH = 3  # earlier source events that make more than a glimpse of a user
@@ -39,13 +40,20 @@ def overlaps(data: Prepared) -> list[dict[str, int | str]]:
 
 def _overlap(data: Prepared, source: str, target: str) -> Overlap:
     before, wanted = data.ordered(source, target)
+    counts = np.zeros(6, dtype=np.int64)
+    for users in user_ranges(before.offsets + wanted.offsets):
+        counts += _counts(before.between(*users), wanted.between(*users))
+    both, shared, *targets = counts.tolist()
+    return Overlap(source, target, both, shared, int(only_in(data, source).sum()), *targets)
+
+
+def _counts(before: Sequences, wanted: Sequences) -> list[int]:
     both = (np.diff(before.offsets) > 0) & (np.diff(wanted.offsets) > 0)
     earlier = count_earlier(before, wanted)
     first = earlier[wanted.offsets[:-1][both]]
     shared = earlier[both[wanted.owners()]]
-    counts = [int(np.sum(values >= least)) for values in (shared, first) for least in (1, ENOUGH)]
-    alone = int(only_in(data, source).sum())
-    return Overlap(source, target, int(both.sum()), len(shared), alone, *counts)
+    later = [int(np.sum(values >= least)) for values in (shared, first) for least in (1, ENOUGH)]
+    return [int(both.sum()), len(shared), *later]
 
 
 def only_in(data: Prepared, domain: str) -> np.ndarray:

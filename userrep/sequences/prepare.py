@@ -1,12 +1,16 @@
 """Preparing: raw files in, a checked folder of arrays out."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from userrep.datasets.dataset import Dataset
+from userrep.datasets.dataset import Dataset, PartwiseDataset
+from userrep.errors import DataError
 from userrep.files import read_json, sha256_of, write_json
 from userrep.sequences.audit import audit, enforce, write_audit
 from userrep.sequences.build import Built, assemble
@@ -15,8 +19,18 @@ from userrep.sequences.flat import write_flat
 from userrep.sequences.imports import import_splits, join_splits
 from userrep.sequences.split import Split
 from userrep.sequences.splits import make_splits
-from userrep.sequences.store import FORMAT, Prepared
-from userrep.sequences.write import class_list, content_hash, fingerprint, publishing, write_arrays
+from userrep.sequences.store import FORMAT, Prepared, half_copied
+from userrep.sequences.stream import Sizes, stream
+from userrep.sequences.workers import Workers
+from userrep.sequences.write import (
+    class_list,
+    content_hash,
+    fingerprint,
+    publishing,
+    sizes_below,
+    write_arrays,
+    write_tables,
+)
 
 
 def prepare(
@@ -36,52 +50,103 @@ def prepare(
         the disk is full.
     """
     built = assemble(dataset.events(raw_dir), dataset)
-    user_ids = built.users["user"].to_list()
+    with publishing(out_path) as folder:
+        write_arrays(folder, built)
+        _complete(folder, built, Origin(dataset, dataset_node, raw_dir, split_file))
+    return Prepared(out_path)
+
+
+def prepare_streaming(
+    dataset: PartwiseDataset,
+    dataset_node: Mapping[str, Any],
+    raw_dir: Path,
+    out_path: Path,
+    split_file: Path | None = None,
+    *,
+    sizes: Sizes,
+    workers: Workers | None = None,
+    fresh: bool = False,
+) -> Prepared:
+    """Do what `prepare` does, and write the same folder, with no more in memory than `sizes` says.
+
+    What is finished lies beside `out_path` until the folder is whole, and a later call goes on from there, unless
+    `fresh`.
+
+    Raises:
+        DataError: as prepare.
+    """
+    work = out_path.parent / f".{out_path.name}.work"
+    with _keeping(work), publishing(out_path) as folder:
+        if fresh:
+            shutil.rmtree(work, ignore_errors=True)
+        built = stream(dataset, dataset_node, raw_dir, work, folder, sizes, workers)
+        _complete(folder, built, Origin(dataset, dataset_node, raw_dir, split_file))
+    shutil.rmtree(work, ignore_errors=True)
+    return Prepared(out_path)
+
+
+@contextmanager
+def _keeping(work: Path) -> Iterator[None]:
+    """Keep what is finished where it can be gone on with, and say where it lies; remove it where the events are bad."""
+    try:
+        yield
+    except DataError as error:
+        if error.message.startswith("cannot write"):
+            size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
+            error.hint += f"; what is finished stays in {work} ({size / 2**30:.1f} GiB) and is gone on with"
+        else:
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a folder is prepared from."""
+
+    dataset: Dataset
+    node: Mapping[str, Any]
+    raw_dir: Path
+    split_file: Path | None
+
+
+def _complete(folder: Path, built: Built, origin: Origin) -> None:
+    """Add splits, tables and `meta.json` to the arrays; then audit what was written, and add audit and card."""
+    user_ids, split_file = built.users["user"], origin.split_file
     timelines = {domain.name: (domain.offsets, domain.times) for domain in built.domains}
-    splits = make_splits(user_ids, timelines, dataset.split_seed)
+    splits = make_splits(user_ids, timelines, origin.dataset.split_seed)
     if split_file is not None:
         splits = join_splits(splits, import_splits(split_file, user_ids, timelines), split_file)
-    with publishing(out_path) as folder:
-        write_arrays(folder, built, splits)
-        write_json(folder / "meta.json", _meta(dataset, dataset_node, raw_dir, built, splits, split_file))
-        _flatten(Prepared(folder, tables=True), splits)
-        _complete(Prepared(folder))
-    return Prepared(out_path)
+    write_tables(folder, built, splits)
+    meta = _meta(origin, built, splits)
+    write_json(folder / "meta.json", meta)
+    _flatten(Prepared(folder, tables=True), splits)
+    write_json(folder / "meta.json", meta | {"files": sizes_below(folder)})
+    prepared = Prepared(folder)
+    findings = audit(prepared)
+    enforce(findings, prepared.name)
+    write_audit(folder, findings)
+    write_card(folder, make_card(prepared))
 
 
 def _flatten(written: Prepared, splits: list[Split]) -> None:
     """Add the arrays from which training reads what the tables hold."""
     labels = [written.labels(entry["name"]) for entry in written.meta["labels"]]
     counts = {domain: np.diff(written.sequences(domain).offsets) for domain in written.domains}
-    write_flat(written.path, written.user_ids, labels, splits, counts)
-
-
-def _complete(prepared: Prepared) -> None:
-    """Audit what was written, and add the audit and the card."""
-    findings = audit(prepared)
-    enforce(findings, prepared.name)
-    write_audit(prepared.path, findings)
-    write_card(prepared.path, make_card(prepared))
+    write_flat(written.path, written.texts(), labels, splits, counts)
 
 
 def is_current(path: Path, dataset: Dataset, raw_dir: Path, split_file: Path | None = None) -> bool:
-    """Say whether `path` was prepared from the raw files as they are now, and with this split file if any."""
+    """Say whether `path` is whole, and prepared from the raw files as they are now, with this split file if any."""
     if not (path / "meta.json").exists():
         return False
     meta = read_json(path / "meta.json")
     same_files = meta.get("raw_files") == fingerprint(dataset.raw_files(raw_dir))
     same_splits = split_file is None or meta.get("split_file") == sha256_of(split_file)
-    return bool(meta.get("format") == FORMAT and same_files and same_splits)
+    return bool(meta.get("format") == FORMAT and same_files and same_splits and not half_copied(path, meta))
 
 
-def _meta(
-    dataset: Dataset,
-    node: Mapping[str, Any],
-    raw_dir: Path,
-    built: Built,
-    splits: list[Split],
-    split_file: Path | None,
-) -> dict[str, Any]:
+def _meta(origin: Origin, built: Built, splits: list[Split]) -> dict[str, Any]:
+    dataset, raw_dir, split_file = origin.dataset, origin.raw_dir, origin.split_file
     labels = [{"name": name, "classes": class_list(built.users[name])} for name in dataset.labels]
     return {
         "format": FORMAT,
@@ -89,7 +154,7 @@ def _meta(
         "title": dataset.title,
         "hash": content_hash(built),
         "source": _source(raw_dir),
-        "dataset": node,
+        "dataset": origin.node,
         "tasks": dataset.tasks,
         "users": len(built.users),
         "ties": dataset.ties if dataset.ties == "file" else f"random, seed {dataset.ties_seed}",

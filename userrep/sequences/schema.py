@@ -30,9 +30,9 @@ def checked_frame(events: Events, name: str) -> pl.DataFrame:
         )
     frame = events.frame.select(pl.col(column).cast(kind) for column, kind in COLUMNS.items()).collect()
     if frame.is_empty():
-        raise DataError(f"{name} has no events", "its raw file is empty or has a header only: get the file again")
+        raise no_events(name)
     _refuse_empty_ids(frame, name)
-    _refuse_odd_domains(frame, name)
+    refuse_odd_domains(frame["domain"].unique(), name)
     _refuse_partial_times(frame, name)
     return frame
 
@@ -55,6 +55,11 @@ def checked_users(events: Events, labels: list[str], name: str) -> pl.DataFrame:
     return users
 
 
+def no_events(name: str) -> DataError:
+    """Say that a data set is empty."""
+    return DataError(f"{name} has no events", "its raw file is empty or has a header only: get the file again")
+
+
 def _refuse_empty_ids(frame: pl.DataFrame, name: str) -> None:
     for column in ("user", "item", "domain"):
         empty = frame.filter(pl.col(column).is_null() | (pl.col(column) == ""))
@@ -65,9 +70,8 @@ def _refuse_empty_ids(frame: pl.DataFrame, name: str) -> None:
             )
 
 
-def _refuse_odd_domains(frame: pl.DataFrame, name: str) -> None:
-    """A domain names a folder."""
-    domains = frame["domain"].unique()
+def refuse_odd_domains(domains: pl.Series, name: str) -> None:
+    """Raise DataError for a domain that cannot name a folder."""
     odd = domains.filter(~domains.str.contains(r"^\w[\w.-]*$"))
     if len(odd):
         raise DataError(f"{name}: {odd[0]!r} is no name of a domain", "use letters, digits, '-', '_' and '.'")

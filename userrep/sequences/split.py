@@ -1,9 +1,13 @@
 """Which events and which users train, validate and test: the splits of the protocol, each a pure function."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
+
+from userrep.sequences.pieces import order_statistics, release, texts_of, user_ranges
 
 FOLDS = 5
 ROLES = ("train", "valid", "test")
@@ -52,6 +56,17 @@ def chain(offsets: np.ndarray, times: np.ndarray | None) -> tuple[np.ndarray, np
     A cut that would part events of one time moves back to the first of them, or forward where nothing would
     be left before it. Users with fewer than three different times cannot be cut twice and only train.
     """
+    found = []
+    for begin, end in user_ranges(offsets):
+        first, last = offsets[begin], offsets[end]
+        some = None if times is None else np.array(times[first:last])
+        found.append(_chain(offsets[begin : end + 1] - first, some))
+        release(times)
+    cut, later = zip(*found, strict=True)
+    return np.concatenate(cut), np.concatenate(later)
+
+
+def _chain(offsets: np.ndarray, times: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     counts = np.diff(offsets)
     cuts = _changes(offsets, times)  # (C,) absolute positions before which a cut may fall, none at a user's start
     first, last = (
@@ -83,19 +98,23 @@ def by_time(offsets: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     if len(times) == 0:
         return None
-    ordered = np.sort(times)
-    early, late = ordered[len(times) * 8 // 10], ordered[len(times) * 9 // 10]
-    if not ordered[0] < early < late:
+    first, early, late = order_statistics(times, [0, len(times) * 8 // 10, len(times) * 9 // 10])
+    if not first < early < late:
         return None
     return _count_before(offsets, times, early), _count_before(offsets, times, late)
 
 
 def _count_before(offsets: np.ndarray, times: np.ndarray, moment: int) -> np.ndarray:
-    running = np.concatenate([[0], np.cumsum(times < moment)])
-    return running[offsets[1:]] - running[offsets[:-1]]
+    found = []
+    for begin, end in user_ranges(offsets):
+        first, last = offsets[begin], offsets[end]
+        running = np.concatenate([[0], np.cumsum(times[first:last] < moment)])
+        found.append(running[offsets[begin + 1 : end + 1] - first] - running[offsets[begin:end] - first])
+        release(times)
+    return np.concatenate(found)
 
 
-def folds(user_ids: list[str], seed: int) -> list[np.ndarray]:
+def folds(user_ids: Sequence[str] | pl.Series, seed: int) -> list[np.ndarray]:
     """Divide the users into FOLDS test parts, a tenth of the others to validate: a user_role (U,) a fold.
 
     Users are ranked by a hash of their raw id, so that neither their order nor their rows matter.
@@ -108,7 +127,7 @@ def folds(user_ids: list[str], seed: int) -> list[np.ndarray]:
     return roles
 
 
-def paper(user_ids: list[str], seed: int) -> list[np.ndarray]:
+def paper(user_ids: Sequence[str] | pl.Series, seed: int) -> list[np.ndarray]:
     """Divide the users 80/5/15 into train, valid and test, as PeterRec did; returns one user_role (U,)."""
     count = len(user_ids)
     order = np.argsort(_rank(user_ids, f"paper/{seed}"))
@@ -122,15 +141,13 @@ def _roles(count: int, valid: np.ndarray, test: np.ndarray) -> np.ndarray:
     return roles
 
 
-def _rank(user_ids: list[str], salt: str) -> np.ndarray:
+def _rank(user_ids: Sequence[str] | pl.Series, salt: str) -> np.ndarray:
     """Rank the users by a hash of `salt` and raw id: (U,) from 0."""
-    key = hashlib.sha256(salt.encode()).digest()
-    keyed = hashlib.blake2b(key=key, digest_size=8)
-    draws = np.empty(len(user_ids), dtype=np.uint64)
-    for row, user in enumerate(user_ids):
-        one = keyed.copy()
-        one.update(user.encode())
-        draws[row] = int.from_bytes(one.digest(), "little")
+    key, hashed = hashlib.sha256(salt.encode()).digest(), hashlib.blake2b
+    digests = bytearray()
+    for some in texts_of(user_ids):
+        digests += b"".join([hashed(user.encode(), digest_size=8, key=key).digest() for user in some])
+    draws = np.frombuffer(digests, dtype="<u8")
     ranks = np.empty(len(user_ids), dtype=np.int64)
     ranks[np.argsort(draws, kind="stable")] = np.arange(len(user_ids))
     return ranks

@@ -1,6 +1,6 @@
 """A prepared data set on disk: a folder of tables and flat arrays, read as far as they are asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from userrep.sequences.split import Split
 from userrep.sequences.vocab import RESERVED
 
 if TYPE_CHECKING:
+    from userrep.sequences.runs import Runs
     from userrep.sequences.tables import Tables
 
 __all__ = ["FORMAT", "Prepared", "Sequences", "Split", "open_prepared", "prepared_path"]
@@ -43,16 +44,31 @@ def open_prepared(data_dir: Path, dataset_node: Mapping[str, Any]) -> "Prepared"
     """Open the prepared data set of a config node.
 
     Raises:
-        DataError: it has not been prepared, or by another version; the hint holds the commands to type.
+        DataError: it has not been prepared, or by another version, or was copied in part; the hint holds the commands
+        to type.
     """
     data_dir = Path(data_dir)
     path = prepared_path(data_dir, dataset_node)
     if not (path / "meta.json").exists():
-        raise DataError(
-            f"{dataset_node['name']} is not prepared: {path} does not exist",
-            _commands(data_dir, dataset_node),
-        )
-    return Prepared(path)
+        found = "has no meta.json: it was copied in part" if path.exists() else "does not exist"
+        raise DataError(f"{dataset_node['name']} is not prepared: {path} {found}", _commands(data_dir, dataset_node))
+    prepared = Prepared(path)
+    fault = half_copied(prepared.path, prepared.meta)
+    if fault:
+        hint = f"copy the whole folder again, or prepare it again: {_commands(data_dir, dataset_node)} --fresh"
+        raise DataError(f"{path} is not whole: {fault}", hint)
+    return prepared
+
+
+def half_copied(folder: Path, meta: Mapping[str, Any]) -> str:
+    """Say which file has not the bytes that it was written with, as in half a copy; nothing where all have."""
+    for name, due in meta.get("files", {}).items():  # an earlier userrep recorded none
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != due:
+            return f"{name} has {path.stat().st_size:,} bytes, not {due:,}"
+    return ""
 
 
 def _commands(data_dir: Path, node: Mapping[str, Any]) -> str:
@@ -184,6 +200,20 @@ class Prepared:
         if (name, fold, where) not in self._splits:
             self._splits[name, fold, where] = self._read_split(name, fold, where)
         return self._splits[name, fold, where]
+
+    def texts(self) -> Iterator[Sequence[str]]:
+        """Yield the raw ids of some users at a time, in row order."""
+        return self._people.texts()
+
+    def runs(self, name: str, fold: int, domain: str | None) -> "Iterator[Runs]":
+        """Yield the runs of one fold in order of user and position; no domain: the users are divided.
+
+        They are the table's, so that this is for a store that is read from its tables.
+        """
+        from userrep.sequences.tables import Tables
+
+        assert isinstance(self._people, Tables)
+        return self._people.runs(name, fold, domain, np.diff(self.sequences(domain).offsets))
 
     def _read_split(self, name: str, fold: int, domain: str) -> Split:
         entry = self._entry(name, self.meta["splits"], "split")

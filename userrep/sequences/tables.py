@@ -1,14 +1,15 @@
 """Users, labels and splits of a prepared folder read from its tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from userrep.sequences.split import ROLES, Split
-from userrep.sequences.splits import Runs, from_runs
+from userrep.sequences.pieces import texts_of
+from userrep.sequences.runs import Runs, from_runs, read_runs
+from userrep.sequences.split import Split
 
 
 class Tables:
@@ -30,12 +31,14 @@ class Tables:
         coded = self._users[name].cast(pl.Enum(classes)).to_physical()
         return coded.cast(pl.Int64).fill_null(-1).to_numpy().copy()
 
+    def texts(self) -> Iterator[Sequence[str]]:
+        """Yield the raw ids of some users at a time."""
+        return texts_of(self._users["user"])
+
     def split(self, name: str, fold: int, domain: str | None, counts: np.ndarray) -> Split:
         """Return a fold of a split without its hash; no domain: users are divided. `counts` (U,) are events a user."""
-        table = pl.scan_parquet(self._path / "splits.parquet")
-        chosen = (pl.col("split") == name) & (pl.col("fold") == fold) & pl.col("domain").eq_missing(domain)
-        users = self._users.select("user", row=pl.int_range(pl.len())).lazy()
-        role = pl.col("role").cast(pl.Enum(ROLES)).to_physical().cast(pl.Int64)
-        found = table.filter(chosen).join(users, on="user").select("row", "position", role).collect()
-        runs = Runs(*(found[column].to_numpy() for column in ("row", "position", "role")))
-        return from_runs(name, fold, domain, runs, counts)
+        return from_runs(name, fold, domain, self.runs(name, fold, domain, counts), counts)
+
+    def runs(self, name: str, fold: int, domain: str | None, counts: np.ndarray) -> Iterator[Runs]:
+        """Yield the runs of a fold in order of user and position."""
+        return read_runs(self._path / "splits.parquet", name, fold, domain, self._users["user"], counts)

@@ -38,12 +38,19 @@ def before_last_two(offsets: np.ndarray) -> np.ndarray:
 def rank_items(codes: np.ndarray, training: np.ndarray, raw_ids: list[str]) -> tuple[np.ndarray, Vocabulary]:
     """Number the items of one domain: returns ids (E,) int32 and the vocabulary.
 
-    codes (E,) index `raw_ids`, which is sorted; `training` (E,) marks the events that count. More frequent
-    items come first and ties go by raw id, so that neither the order of a file nor any later event moves an
-    id.
+    codes (E,) index `raw_ids`, which is sorted; `training` (E,) marks the events that count.
     """
-    counts = np.bincount(codes[training], minlength=len(raw_ids))
+    ids, order, counts = ranked(np.bincount(codes[training], minlength=len(raw_ids)))
+    return ids[codes], Vocabulary([raw_ids[index] for index in order], counts)
+
+
+def ranked(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number items by their training events `counts (N,)`: their ids int32, their order by id, the counts in order.
+
+    More frequent items come first and ties go by raw id, in whose order the counts come, so that neither the order of
+    a file nor any later event moves an id.
+    """
     order = np.argsort(-counts, kind="stable")
-    ids = np.empty(len(raw_ids), dtype=np.int32)
-    ids[order] = np.arange(RESERVED, RESERVED + len(raw_ids), dtype=np.int32)
-    return ids[codes], Vocabulary([raw_ids[index] for index in order], counts[order].astype(np.int64))
+    ids = np.empty(len(counts), dtype=np.int32)
+    ids[order] = np.arange(RESERVED, RESERVED + len(counts), dtype=np.int32)
+    return ids, order, counts[order].astype(np.int64)

@@ -15,8 +15,9 @@ import polars as pl
 
 from userrep.files import explaining_write_errors
 from userrep.sequences.build import Built, Domain
+from userrep.sequences.pieces import pieces, texts_of
 from userrep.sequences.split import Split
-from userrep.sequences.splits import to_runs
+from userrep.sequences.splits import ROW_GROUP, write_runs
 
 
 @contextmanager
@@ -67,17 +68,26 @@ def content_hash(built: Built) -> str:
     """Hash what a model can see: users, labels, vocabularies and arrays; no split, text or date."""
     state = hashlib.sha256()
     for column in built.users.columns:
-        _absorb(state, column, "\n".join(value or "\0" for value in built.users[column].to_list()).encode())
+        _absorb_texts(state, column, built.users[column])
     for domain in built.domains:
-        _absorb(state, f"items of {domain.name}", "\n".join(domain.vocabulary.item_ids).encode())
+        _absorb_texts(state, f"items of {domain.name}", pl.Series(domain.vocabulary.item_ids, dtype=pl.String))
         for kind, values in arrays(domain).items():
-            _absorb(state, f"{kind} of {domain.name}", values.tobytes())
+            state.update(_announced(f"{kind} of {domain.name}", values.nbytes))
+            for some in pieces(values):
+                state.update(some.data)
     return state.hexdigest()
 
 
-def _absorb(state: Any, name: str, content: bytes) -> None:
-    state.update(f"|{name}|{len(content)}|".encode())
-    state.update(content)
+def _absorb_texts(state: Any, name: str, values: pl.Series) -> None:
+    """Hash texts, a line each, as one text; a missing one is a zero byte."""
+    texts = values.fill_null("").replace("", "\0")
+    state.update(_announced(name, int(texts.str.len_bytes().sum()) + max(0, len(texts) - 1)))
+    for number, some in enumerate(texts_of(texts)):
+        state.update(("\n" * bool(number) + "\n".join(some)).encode())
+
+
+def _announced(name: str, length: int) -> bytes:
+    return f"|{name}|{length}|".encode()
 
 
 def arrays(domain: Domain) -> dict[str, np.ndarray]:
@@ -92,22 +102,24 @@ def arrays(domain: Domain) -> dict[str, np.ndarray]:
     return {kind: np.ascontiguousarray(values, dtype=dtype) for kind, (values, dtype) in stored.items()}
 
 
-def write_arrays(folder: Path, built: Built, splits: list[Split]) -> None:
-    """Write everything but `meta.json` and the card."""
-    built.users.with_columns(row=pl.int_range(pl.len())).select("row", pl.exclude("row")).write_parquet(
-        folder / "users.parquet"
-    )
-    timelines = {domain.name: (domain.offsets, domain.times) for domain in built.domains}
-    to_runs(splits, built.users["user"].to_list(), timelines).write_parquet(
-        folder / "splits.parquet", row_group_size=1 << 18
-    )
-    texts = dict(built.item_text.select("item", "text").iter_rows())
+def write_arrays(folder: Path, built: Built) -> None:
+    """Write the arrays of all domains."""
     for domain in built.domains:
         place = folder / "domains" / domain.name
         place.mkdir(parents=True)
         for kind, values in arrays(domain).items():
             np.save(place / f"{kind}.npy", values)
-        _item_table(domain, texts).write_parquet(place / "items.parquet")
+
+
+def write_tables(folder: Path, built: Built, splits: list[Split]) -> None:
+    """Write the tables of users, items and splits beside the arrays."""
+    users = built.users.with_columns(row=pl.int_range(pl.len())).select("row", pl.exclude("row"))
+    users.rechunk().write_parquet(folder / "users.parquet", row_group_size=ROW_GROUP)
+    offsets = {domain.name: domain.offsets for domain in built.domains}
+    write_runs(folder / "splits.parquet", splits, built.users["user"], offsets)
+    texts = dict(built.item_text.select("item", "text").iter_rows())
+    for domain in built.domains:
+        _item_table(domain, texts).write_parquet(folder / "domains" / domain.name / "items.parquet")
 
 
 def _item_table(domain: Domain, texts: Mapping[str, str]) -> pl.DataFrame:
@@ -127,3 +139,9 @@ def fingerprint(paths: list[Path]) -> list[list[Any]]:
     """Describe raw files by name, bytes and time of change, to notice when they are no longer the same."""
     found = [(path, path.stat()) for path in paths if path.exists()]
     return [[path.name, stat.st_size, stat.st_mtime_ns] for path, stat in found]
+
+
+def sizes_below(folder: Path) -> dict[str, int]:
+    """Return the bytes of each file below a folder but `meta.json`, which holds them, by its path there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / "meta.json")
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}

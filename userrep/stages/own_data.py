@@ -10,6 +10,7 @@ from typing import Any
 from userrep import console
 from userrep.config import compose
 from userrep.datasets.guess import NAMES, guess_columns, guess_key, guess_text, judge_labels
+from userrep.datasets.many_files import event_files
 from userrep.datasets.rows import Glance, glance, read_rows
 from userrep.datasets.times import guess_unit
 from userrep.errors import DataError, UsageError
@@ -49,7 +50,7 @@ def describe(request: Request) -> Own:
         raise UsageError("--from-file describes a new data set, dataset= names a known one", "give one of the two")
     name = _name(extra.get("name"), path)
     node = compose("preprocess", ("dataset=table", *request.overrides), request.config_dir)["dataset"]
-    seen = glance(path, node["separator"], node["quote"], node.get("columns") or ())
+    seen = glance(event_files(path)[0], node["separator"], node["quote"], node.get("columns") or ())
     given = {role: extra.get(f"{role}_col") or (node[role] if f"dataset.{role}" in typed else None) for role in NAMES}
     columns = guess_columns(seen.rows, given, path)
     node |= {"name": name, "title": f"{name}: {path.name}", "licence": "your own", "path": str(path)} | columns

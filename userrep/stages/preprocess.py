@@ -8,11 +8,14 @@ from userrep.build import build
 from userrep.config import compose
 from userrep.datasets.dataset import Dataset
 from userrep.datasets.raw import raw_path, to_type
+from userrep.errors import UsageError
 from userrep.files import read_json
 from userrep.sequences.audit import read_audit, show_audit
 from userrep.sequences.card import show_card
-from userrep.sequences.prepare import is_current, prepare
+from userrep.sequences.prepare import is_current, prepare, prepare_streaming
 from userrep.sequences.store import Prepared, prepared_path
+from userrep.sequences.workers import workers_on
+from userrep.stages.memory import choose_way
 from userrep.stages.own_data import describe, keep, refuse_stray_flags
 from userrep.stages.request import Request
 
@@ -21,7 +24,8 @@ def run(request: Request) -> dict[str, Any]:
     """Prepare the data set of the request, or say that it is prepared already.
 
     `extra`: split_file (a .parquet or .csv file of splits to take in beside the built ones); from_file and what
-    goes with it for data of the user's own, see `own_data.describe`.
+    goes with it for data of the user's own, see `own_data.describe`; memory (a size) and stream (True, False, None: as
+    memory allows), see `memory.choose_way`; on (an engine that does the work by way of the disk).
 
     Raises:
         DataError: raw files are missing or malformed, the split file does not fit, or the leak audit fails.
@@ -58,11 +62,29 @@ def _prepare(request: Request, node: dict[str, Any]) -> dict[str, Any]:
         prepared = Prepared(path)
         console.note(f"{dataset.name} is already prepared in {path}")
     else:
-        prepared = prepare(dataset, node, raw_dir, path, split_file)
+        prepared = _make(request, dataset, node, path, split_file)
         console.note(f"{dataset.name} is prepared in {path}")
     show_card(read_json(path / "card.json"))
     show_audit(read_audit(path))
     return _answer(dataset.name, path, prepared)
+
+
+def _make(
+    request: Request, dataset: Dataset, node: dict[str, Any], path: Path, split_file: Path | None
+) -> Prepared:
+    """Prepare in memory or on disk, as the flags and the size of the raw files say."""
+    raw_dir = raw_path(request.data_dir, dataset.name)
+    engine, stream = request.extra.get("on"), request.extra.get("stream")
+    if engine and stream is False:
+        raise UsageError("--on works by way of the disk, --no-stream in memory", "give one of the two")
+    way = choose_way(dataset, raw_dir, request.extra.get("memory"), True if engine else stream)
+    console.note(way.reason)
+    if way.streamed is None:
+        return prepare(dataset, node, raw_dir, path, split_file)
+    workers = workers_on(engine)
+    return prepare_streaming(
+        way.streamed, node, raw_dir, path, split_file, sizes=way.sizes, workers=workers, fresh=request.fresh
+    )
 
 
 def _answer(name: str, path: Path, prepared: Prepared | None) -> dict[str, Any]:

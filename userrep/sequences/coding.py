@@ -1,0 +1,53 @@
+"""Raw ids and their places in a sorted list of the different ones, found without comparing texts where it can be."""
+
+import numpy as np
+import polars as pl
+
+LARGEST = 18  # digits of an id that is kept as a number
+SPREAD = 4  # times as many numbers as ids are worth a table with a place for each number
+
+
+def as_numbers(texts: pl.Series) -> pl.Series:
+    """Return ids as numbers where all are whole, not negative and written without ornament; else as they are."""
+    if texts.is_empty() or not str(texts[0]).isdecimal() or int(texts.str.len_bytes().max()) > LARGEST:  # type: ignore
+        return texts
+    numbers = texts.cast(pl.Int64, strict=False)
+    if numbers.null_count() or int(numbers.min()) < 0 or not (numbers.cast(pl.String) == texts).all():  # type: ignore
+        return texts
+    return numbers
+
+
+def coded(ids: pl.Series, *, by_length: bool) -> tuple[pl.Series, np.ndarray]:
+    """Return the different ids in order, and the place of each id `(E,)` among them, int64.
+
+    Ids are texts or whole numbers that stand for their texts; the order is that of the texts, or of (length, text).
+    """
+    known, codes = _numbers(ids.to_numpy()) if ids.dtype.is_integer() else _texts(ids)
+    texts = known.cast(pl.String)
+    if by_length and known.dtype.is_integer():  # in order of size, which is that of (length, text)
+        return known, codes
+    by = [pl.col("id").str.len_bytes(), "id"] if by_length else ["id"]
+    order = texts.to_frame("id").with_row_index("place").sort(*by)["place"].to_numpy()
+    places = np.empty(len(order), dtype=np.int64)
+    places[order] = np.arange(len(order))
+    return known.gather(order), places[codes]
+
+
+def _numbers(ids: np.ndarray) -> tuple[pl.Series, np.ndarray]:
+    """Look numbers that lie close together up in a table; sort others."""
+    if len(ids) and ids.max() < SPREAD * len(ids):
+        occurs = np.zeros(int(ids.max()) + 1, dtype=bool)
+        occurs[ids] = True
+        return pl.Series(np.flatnonzero(occurs)), (np.cumsum(occurs) - 1)[ids]
+    known, codes = np.unique(ids, return_inverse=True)
+    return pl.Series(known), codes.astype(np.int64)
+
+
+def _texts(ids: pl.Series) -> tuple[pl.Series, np.ndarray]:
+    """Sort the hashes of texts in place of the texts, and see that no two texts share one."""
+    _, first, codes = np.unique(ids.hash(0).to_numpy(), return_index=True, return_inverse=True)
+    known = ids.gather(first)
+    if (known.gather(codes) == ids).all():
+        return known, codes.astype(np.int64)
+    known = ids.unique()
+    return known, ids.cast(pl.Enum(known)).to_physical().cast(pl.Int64).to_numpy()
