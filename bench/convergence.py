@@ -47,7 +47,7 @@ class Walks:
         for step in range(1, steps):
             walk[:, step] = self.next[walk[:, step - 1], self.rng.choice(FORK, size=count, p=self.odds)]
         ids = torch.from_numpy(walk + RESERVED)
-        return ids[:, :-1], ids[:, 1:]
+        return ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
 
 
 def _ours(data: Data) -> Work:
