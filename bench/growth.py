@@ -31,7 +31,7 @@ TOP = Path(__file__).resolve().parent
 PICTURE = TOP.parent / "docs" / "pictures" / "growth.png"
 ITEMS, LENGTHS = (3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000), (20, 50, 100, 200)
 WIDTH, USERS, RANKED, NEGATIVES, DILATIONS = 64, 32, 512, 1024, (1, 4) * 4
-TURNS = 3
+TURNS = 2
 Point = dict[str, Any]
 
 

@@ -1,6 +1,7 @@
 """The machine's limits: what it multiplies and moves at most, measured, to quote results against."""
 
 import time
+from collections.abc import Callable
 from statistics import median
 
 import torch
@@ -20,9 +21,8 @@ def moved() -> float:
     return 8e-9 * FLOATS / _seconds(lambda: target.copy_(source))
 
 
-def _seconds(work: object, turns: int = 7) -> float:
+def _seconds(work: Callable[[], object], turns: int = 7) -> float:
     """Return the processor time of one call by a thread, or the wall time where there are several."""
-    assert callable(work)
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     work()
     taken = []

@@ -7,6 +7,7 @@ import time
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,17 +64,17 @@ def main(folder: str, model: str, settings: str) -> None:
     print(json.dumps(result | {"items": data.sequences().vocab_size - 2}))
 
 
-def _network(model: str, vocab_size: int, shape: dict[str, int]) -> Encoder:
+def _network(model: str, vocab_size: int, shape: dict[str, Any]) -> Encoder:
     if model == "SASRec":
         return SasRec(
             vocab_size, shape["width"], shape["layers"], shape["heads"], shape["hidden"], shape["length"],
             norm_first=bool(shape["norm_first"]),
         )  # fmt: skip
-    return NextItNet(vocab_size, shape["width"], shape["dilations"] * shape["repeats"])  # type: ignore[operator]
+    return NextItNet(vocab_size, shape["width"], shape["dilations"] * shape["repeats"])
 
 
 def _trained(
-    encoder: Encoder, objective: Counting, data: Prepared, protocol: Protocol, shape: dict[str, int]
+    encoder: Encoder, objective: Counting, data: Prepared, protocol: Protocol, shape: dict[str, Any]
 ) -> dict[str, float]:
     everyone, trainer = np.ones(data.num_users, dtype=bool), Trainer(epochs=1, batch_size=shape["batch"], clip=0.0)
     with tempfile.TemporaryDirectory() as run:

@@ -3,7 +3,9 @@
 import json
 import sys
 import time
+from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import torch
 from recbole.config import Config
@@ -14,14 +16,14 @@ from recbole.utils import get_model, get_trainer, init_seed
 class Some:
     """The first batches of a loader, for its trainer to take as an epoch."""
 
-    def __init__(self, loader, most):
+    def __init__(self, loader: Any, most: int) -> None:
         self.loader, self.most, self.samples = loader, most, 0
         self.shuffle = False
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.most
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         for interaction in islice(self.loader, self.most):
             self.samples += len(interaction)
             yield interaction
