@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = []
         for size in _sizes(asked.quick, asked.long):
             data = Data(size, Path(folder) / str(size.items))
-            chosen = [case for case in _cases(data) if asked.only in case.name]
+            chosen = [case for case in _cases(data) if any(text in case.name for text in asked.only)]
             if chosen:
                 data.make()
             for case in chosen:
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.note(_line(results[-1]))
     if not results:
         console.warn(
-            f"no case is called {asked.only!r}; cases are named group/items/detail, such as training step/3700/..."
+            f"no case is called {' or '.join(asked.only)!r}; cases are named group/items/detail, such as training step/3700/..."
         )
         return 2
     report = _report(results, time.perf_counter() - began)
@@ -71,7 +71,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny sizes, in some seconds: the numbers mean nothing")
     parser.add_argument("--long", action="store_true", help="also what takes an hour: 10M rows, training to a goal")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name holds this text")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="TEXT", help="only cases whose name holds one of these texts"
+    )
     parser.add_argument("--seconds", type=float, default=3.0, help="how long a case may take turns, about")
     parser.add_argument("--out", type=Path, help="the JSON file; bench/results/<machine>.json")
     parser.add_argument("--threads", type=int, help="threads of torch and polars; as many as there are cores")
