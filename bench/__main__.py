@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.note(_line(results[-1]))
     if not results:
         console.warn(
-            f"no case is called {' or '.join(asked.only)!r}; cases are named group/items/detail, such as training step/3700/..."
+            f"no case is called {' or '.join(asked.only)}; cases are named group/items/detail, such as "
+            "training step/3700/..."
         )
         return 2
     report = _report(results, time.perf_counter() - began)
