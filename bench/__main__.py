@@ -16,8 +16,17 @@ from typing import Any
 import torch
 
 from bench import (
-    batches, convergence, evaluation, heads, patches, preparation, protection, routing, tables, training,
-)  # fmt: skip
+    batches,
+    convergence,
+    evaluation,
+    heads,
+    patches,
+    preparation,
+    protection,
+    routing,
+    tables,
+    training,
+)
 from bench.case import Case
 from bench.pairs import can_measure_memory, peak_memory, take_one_turn, take_turns
 from bench.workspace import FULL, LONG, QUICK, Data, Size

@@ -24,7 +24,10 @@ def draw(report: dict[str, Any], target: Path) -> None:
             for kind in kinds:
                 points = [point for point in report["points"] if point["kind"] == kind and point[measure] is not None]
                 axes.plot([p["size"] for p in points], [p[measure] for p in points], marker="o", ms=4, label=kind)
+            sizes = sorted({point["size"] for point in report["points"] if point["kind"] in kinds})
             axes.set_xscale("log")
+            axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            axes.minorticks_off()
             axes.set_yscale(scale)
             axes.grid(alpha=0.3)
             axes.set_ylabel(words)
@@ -40,4 +43,4 @@ def draw(report: dict[str, Any], target: Path) -> None:
         fontsize=10,
     )
     with replacing(target) as temporary:
-        figure.savefig(temporary, format="png", dpi=90)
+        figure.savefig(temporary, format="png", dpi=80)
