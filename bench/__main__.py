@@ -15,15 +15,26 @@ from typing import Any
 
 import torch
 
-from bench import batches, evaluation, preparation, protection, routing, tables, training
+from bench import (
+    batches,
+    convergence,
+    evaluation,
+    heads,
+    patches,
+    preparation,
+    protection,
+    routing,
+    tables,
+    training,
+)
 from bench.case import Case
-from bench.pairs import can_measure_memory, peak_memory, take_turns
-from bench.workspace import FULL, QUICK, Data
+from bench.pairs import can_measure_memory, peak_memory, take_one_turn, take_turns
+from bench.workspace import FULL, LONG, QUICK, Data, Size
 from userrep import console
 from userrep.files import write_json
 from userrep.run import provenance
 
-GROUPS = (preparation, batches, training, tables, protection, routing, evaluation)
+GROUPS = (preparation, batches, training, tables, protection, patches, heads, routing, evaluation)
 TOP = Path(__file__).resolve().parent
 LIMIT = 1024  # MiB above the weights that an evaluation may take
 COST = 1.10  # of a step of conure, in processor time, in plain steps
@@ -37,7 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parse(arguments)
     if asked.threads:
         _limit_threads(asked.threads)
-    sizes = QUICK if asked.quick else FULL
     if asked.child:
         name, side, folder = asked.child
         print(json.dumps(_peak_here(name, side, Path(folder), asked.quick)))
@@ -45,9 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="userrep-bench-") as folder:
         results = []
-        for size in sizes:
+        for size in _sizes(asked.quick, asked.long):
             data = Data(size, Path(folder) / str(size.items))
-            chosen = [case for case in _cases(data) if asked.only in case.name]
+            chosen = [case for case in _cases(data) if any(text in case.name for text in asked.only)]
             if chosen:
                 data.make()
             for case in chosen:
@@ -55,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.note(_line(results[-1]))
     if not results:
         console.warn(
-            f"no case is called {asked.only!r}; cases are named group/items/detail, such as training step/3700/..."
+            f"no case is called {' or '.join(asked.only)}; cases are named group/items/detail, such as "
+            "training step/3700/..."
         )
         return 2
     report = _report(results, time.perf_counter() - began)
@@ -69,7 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny sizes, in some seconds: the numbers mean nothing")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name holds this text")
+    parser.add_argument("--long", action="store_true", help="also what takes an hour: 10M rows, training to a goal")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="TEXT", help="only cases whose name holds one of these texts"
+    )
     parser.add_argument("--seconds", type=float, default=3.0, help="how long a case may take turns, about")
     parser.add_argument("--out", type=Path, help="the JSON file; bench/results/<machine>.json")
     parser.add_argument("--threads", type=int, help="threads of torch and polars; as many as there are cores")
@@ -84,14 +98,23 @@ def _limit_threads(threads: int) -> None:
         os.execve(sys.executable, [sys.executable, "-m", "bench", *sys.argv[1:]], os.environ | limits)
 
 
+def _sizes(quick: bool, long: bool) -> tuple[Size, ...]:
+    return QUICK if quick else FULL + (LONG if long else ())
+
+
 def _cases(data: Data) -> Iterator[Case]:
-    for group in GROUPS:
+    size = data.size
+    for group in (preparation,) if size.prepared_only else (convergence,) if size.chain else GROUPS:
         yield from group.cases(data)
 
 
 def _measure(case: Case, data: Data, quick: bool, seconds: float) -> dict[str, Any]:
     """Take turns in this process, then measure peaks in others."""
-    turns = take_turns(case.ours(), case.plain() if case.plain else None, seconds, case.tolerance)
+    plain = case.plain() if case.plain else None
+    if case.once and plain is not None:
+        turns = take_one_turn(case.ours(), plain)
+    else:
+        turns = take_turns(case.ours(), plain, seconds, case.tolerance)
     result = {
         "group": case.group,
         "items": case.items,
@@ -133,7 +156,7 @@ def _peak_elsewhere(case: Case, side: str, data: Data, quick: bool) -> float:
 
 def _peak_here(name: str, side: str, folder: Path, quick: bool) -> float:
     """Set one side of a case up and return the MiB that its work adds: weights and data are there before."""
-    size = next(size for size in (QUICK if quick else FULL) if str(size.items) == folder.name)
+    size = next(size for size in _sizes(quick, long=True) if str(size.items) == folder.name)
     case = next(case for case in _cases(Data(size, folder)) if case.name == name)
     work = getattr(case, side)()
     return peak_memory(work)

@@ -14,7 +14,7 @@ class Case:
 
     `ours` and `plain` set the work up; what it returns may differ by `tolerance`, relatively, and by anything where
     that is None, since the two then compute different things on purpose. Without `plain`, `refusal` says why.
-    `memory` measures the peaks too, each side in a process of its own.
+    `memory` measures the peaks too, each side in a process of its own; `once` runs each side a single time.
     """
 
     group: str
@@ -25,6 +25,7 @@ class Case:
     tolerance: float | None = None
     refusal: str = ""
     memory: bool = False
+    once: bool = False
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Generated events: a csv with popular and rare items and long and short users, every item at least once."""
+"""Generated events: a csv with popular and rare items and long and short users, another of labels of the users."""
 
 from pathlib import Path
 
@@ -25,3 +25,13 @@ def write_events(path: Path, users: int, items: int, events: int, text_ids: bool
     if text_ids:
         frame = frame.with_columns(user=pl.format("U{}X", "user"), item=pl.format("B{}", "item"))
     frame.sort("time").write_csv(path)
+
+
+def write_users(path: Path, users: int, text_ids: bool, classes: int = 3, seed: int = 1) -> None:
+    """Write `user,kind`, a label drawn at random."""
+    frame = pl.DataFrame(
+        {"user": np.arange(users) + 1, "kind": np.random.default_rng(seed).integers(classes, size=users)}
+    )
+    if text_ids:
+        frame = frame.with_columns(user=pl.format("U{}X", "user"))
+    frame.write_csv(path)

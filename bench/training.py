@@ -1,6 +1,7 @@
 """Training: one step, forward, loss, backward and update, of one network from the same weights."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -20,8 +21,17 @@ from userrep.sequences.vocab import PAD, RESERVED
 from userrep.training.optim import make_optimizer
 from userrep.training.trainer import Trainer
 
-DILATIONS = [1, 4, 1, 4, 1, 4, 1, 4]
+DILATIONS = (1, 4, 1, 4, 1, 4, 1, 4)
 RATE = 1e-3
+
+
+@dataclass(frozen=True)
+class Network:
+    """The width of a NextItNet and the rates of its blocks."""
+
+    width: int
+    dilations: tuple[int, ...] = DILATIONS
+    words: str = ""
 
 
 def cases(data: Data) -> Iterator[Case]:
@@ -33,17 +43,26 @@ def cases(data: Data) -> Iterator[Case]:
     yield _case(data, size.padded or size.step, padded=bool(size.padded), loss="sampled", memory=True)
     if size.large:
         yield _case(data, size.large, padded=False, loss="full")
+    if size.deep:
+        deep = Network(
+            size.deep.width, size.deep.dilations, f"D={size.deep.width}, {len(size.deep.dilations)} blocks, "
+        )
+        yield _case(data, size.deep.padded, padded=True, loss="full", memory=True, network=deep)
+        yield _case(data, size.deep.full, padded=False, loss="full", tolerance=1e-4, network=deep)
+        yield _case(data, size.deep.padded, padded=True, loss="sampled", memory=True, network=deep)
 
 
 def _case(
-    data: Data, shape: tuple[int, int], padded: bool, loss: str, tolerance: float | None = None, memory: bool = False
-) -> Case:
+    data: Data, shape: tuple[int, int], padded: bool, loss: str, tolerance: float | None = None, memory: bool = False,
+    network: Network | None = None,
+) -> Case:  # fmt: skip
     users, length = shape
+    network = network or Network(data.size.width)
     kind = "same loss" if loss == "full" else f"{data.size.negatives} sampled against full"
-    detail = f"{kind}, B={users} T={length}{', 45% padding' if padded else ''}"
+    detail = f"{kind}, {network.words}B={users} T={length}{', 45% padding' if padded else ''}"
     refusal = too_large(users * length * data.size.items * 4 * 3)  # logits, their log-softmax, their gradient
-    theirs = None if refusal else partial(_their_step, data, shape, padded)
-    ours = partial(_our_step, data, shape, padded, loss)
+    theirs = None if refusal else partial(_their_step, data, shape, padded, network)
+    ours = partial(_our_step, data, shape, padded, loss, network)
     return Case("training step", data.size.items, detail, ours, theirs, tolerance, refusal, memory)
 
 
@@ -59,18 +78,21 @@ def draw_batch(data: Data, shape: tuple[int, int], padded: bool) -> tuple[Tensor
     return torch.from_numpy(items), torch.from_numpy(targets)
 
 
-def plain_model(data: Data) -> plain.NextItNet:
+def plain_model(data: Data, network: Network | None = None) -> plain.NextItNet:
     """Make the plain network, with the same weights each time; ids that are no items get no share of its softmax."""
     torch.manual_seed(0)
-    model = plain.NextItNet(data.prepared.sequences().vocab_size, data.size.width, DILATIONS)
+    network = network or Network(data.size.width)
+    model = plain.NextItNet(data.prepared.sequences().vocab_size, network.width, list(network.dilations))
     with torch.no_grad():
         model.final_layer.bias[:RESERVED] = -1e4
     return model
 
 
-def our_model(data: Data, loss: str = "full") -> tuple[Encoder, NextItem]:
+def our_model(data: Data, loss: str = "full", network: Network | None = None) -> tuple[Encoder, NextItem]:
     """Import the plain network, output layer and all; a sampled loss has no bias."""
-    converted = convert("tenrec-nextitnet", plain_model(data).state_dict(), dilations=DILATIONS)
+    network = network or Network(data.size.width)
+    state = plain_model(data, network).state_dict()
+    converted = convert("tenrec-nextitnet", state, dilations=list(network.dilations))
     encoder = converted.module()
     objective = NextItem(loss=loss, tied=False, bias=loss == "full", negatives=data.size.negatives)
     objective.setup(encoder, data.prepared, Protocol())
@@ -78,8 +100,8 @@ def our_model(data: Data, loss: str = "full") -> tuple[Encoder, NextItem]:
     return encoder, objective
 
 
-def _our_step(data: Data, shape: tuple[int, int], padded: bool, loss: str) -> Work:
-    encoder, objective = our_model(data, loss)
+def _our_step(data: Data, shape: tuple[int, int], padded: bool, loss: str, network: Network) -> Work:
+    encoder, objective = our_model(data, loss, network)
     everyone = np.ones(data.prepared.num_users, dtype=bool)
     objective.feed(data.prepared, Protocol(), everyone, shape[1], shape[0])  # a sampled loss counts the events here
     batch = Batch(*draw_batch(data, shape, padded), torch.arange(shape[0]))
@@ -97,8 +119,8 @@ def _our_step(data: Data, shape: tuple[int, int], padded: bool, loss: str) -> Wo
     return work
 
 
-def _their_step(data: Data, shape: tuple[int, int], padded: bool) -> Work:
-    model = plain_model(data)
+def _their_step(data: Data, shape: tuple[int, int], padded: bool, network: Network) -> Work:
+    model = plain_model(data, network)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     items, targets = draw_batch(data, shape, padded)
     return lambda: plain.train_step(model, optimizer, items, targets)

@@ -23,6 +23,10 @@ def test_the_quick_run_writes_every_case(tmp_path: Path, capfd: pytest.CaptureFi
         "batches",
         "training step",
         "conure step",
+        "table update",
+        "patch step",
+        "head epoch",
+        "time to equal NDCG@20",
         "routed reading",
         "evaluation",
     }

@@ -11,14 +11,14 @@ from userrep.models.dropout import Dropout
 from userrep.models.encoder import Block, Encoder, Final
 from userrep.models.stem import ItemStem, truncated_normal_
 from userrep.models.sublayer import Sublayer
+from userrep.models.time_major import convolve, pays
 
 
 class DilatedConv(Sublayer):
     """Convolve over time so that position t reads t, t - rate, ..., t - (k - 1) rate and nothing later.
 
     Where `causal` is false the taps are centred on t; of an even number, one more is later, as SAME padding has it.
-    Run as a 2-d convolution over a dummy axis: states (B, T, D) are then already in channels-last layout, and no copy
-    is made (1.1-1.3x the 1-d call on a CPU).
+    Where many taps would read padding, in sequences that are short beside the reach, those are left out (time_major).
     """
 
     def __init__(self, width: int, kernel_size: int, rate: int, causal: bool = True) -> None:
@@ -27,10 +27,20 @@ class DilatedConv(Sublayer):
         reach = (kernel_size - 1) * rate
         self.later = 0 if causal else reach - reach // 2
         self.earlier = reach - self.later
+        self.shifts = tuple(self.earlier - tap * rate for tap in range(kernel_size))  # steps back that each tap reads
         self.weight = nn.Parameter(truncated_normal_(torch.empty(width, width, kernel_size)))
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
+        if pays(states, self.shifts):
+            return convolve(states, self.weight, self.bias, self.shifts)
+        return self.as_image(states)
+
+    def as_image(self, states: Tensor) -> Tensor:
+        """Convolve `states (B, T, D)` the readable way, as an image of one row.
+
+        Thus they are already in channels-last layout, and no copy is made (1.1-1.3x the 1-d call on a CPU).
+        """
         padded = F.pad(states, (0, 0, self.earlier, self.later))  # (B, T + (k - 1) rate, D)
         image = padded.unsqueeze(1).permute(0, 3, 1, 2)  # (B, D, 1, ...), channels last
         convolved = F.conv2d(image, self.weight.unsqueeze(2), self.bias, dilation=(1, self.rate))
