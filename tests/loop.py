@@ -23,7 +23,8 @@ from userrep.sequences.batches import Batch
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
 from userrep.signals import Stop
-from userrep.training.fit import LAST, Job, fit
+from userrep.training.fit import LAST, fit
+from userrep.training.job import Job
 from userrep.training.journal import WALL_TIME, Journal
 from userrep.training.seed import seed_everything
 from userrep.training.trainer import Trainer

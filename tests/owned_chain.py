@@ -23,7 +23,8 @@ from userrep.objectives.classify import Classify
 from userrep.objectives.objective import Objective
 from userrep.sequences.protocol import Protocol
 from userrep.signals import Stop
-from userrep.training.fit import Job, fit
+from userrep.training.fit import fit
+from userrep.training.job import Job
 from userrep.training.trainer import Trainer
 
 LABELS = ("gender", "age")  # of the tasks after the first

@@ -26,7 +26,8 @@ from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
 from userrep.signals import Stop
 from userrep.stages.transfer import delta_names
-from userrep.training.fit import Job, fit
+from userrep.training.fit import fit
+from userrep.training.job import Job
 from userrep.training.seed import seed_everything
 from userrep.training.trainer import Trainer
 from userrep.training.weights import identities

@@ -28,7 +28,8 @@ from userrep.sequences.prepare import prepare
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
 from userrep.signals import Stop
-from userrep.training.fit import Job, fit
+from userrep.training.fit import fit
+from userrep.training.job import Job
 from userrep.training.trainer import Trainer
 
 WARM = 2  # steps before the clock runs

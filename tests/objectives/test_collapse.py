@@ -15,7 +15,8 @@ from userrep.objectives.collapse import Watch
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
 from userrep.signals import Stop
-from userrep.training.fit import Job, fit
+from userrep.training.fit import fit
+from userrep.training.job import Job
 from userrep.training.seed import seed_everything
 from userrep.training.trainer import Trainer
 

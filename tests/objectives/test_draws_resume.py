@@ -19,7 +19,7 @@ from userrep.objectives.objective import Objective
 from userrep.objectives.together import Together
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
-from userrep.training.fit import Job
+from userrep.training.job import Job
 from userrep.training.seed import seed_everything
 from userrep.training.trainer import Trainer
 

@@ -13,7 +13,7 @@ from userrep.stages.resolved import config_of
 from userrep.stages.restore import untrained
 from userrep.stages.resume import resumed
 from userrep.stages.training import choose_device, clean, conditions, enlist, train, validation_metrics
-from userrep.training.fit import Job
+from userrep.training.job import Job
 from userrep.training.seed import seed_everything
 from userrep.training.weights import count, save_weights
 

@@ -20,7 +20,7 @@ from userrep.stages.restore import check_trained, hand_over, restore
 from userrep.stages.resume import resumed
 from userrep.stages.served import check_serves
 from userrep.stages.training import choose_device, clean, conditions, enlist, train, validation_metrics
-from userrep.training.fit import Job
+from userrep.training.job import Job
 from userrep.training.journal import Journal
 from userrep.training.seed import seed_everything
 from userrep.training.weights import save_weights

@@ -12,7 +12,8 @@ from userrep.methods.route_watch import MARK
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
 from userrep.signals import graceful
-from userrep.training.fit import BEST, CHECKPOINT, Job, fit
+from userrep.training.fit import BEST, CHECKPOINT, fit
+from userrep.training.job import Job
 from userrep.training.journal import Journal
 
 

@@ -28,7 +28,7 @@ from userrep.stages.resume import resumed
 from userrep.stages.seen import share_seen
 from userrep.stages.served import check_serves
 from userrep.stages.training import choose_device, clean, conditions, enlist, train, validation_metrics
-from userrep.training.fit import Job
+from userrep.training.job import Job
 from userrep.training.seed import seed_everything
 from userrep.training.weights import added_names, buffers, changed_buffers, count, identities, save_weights
 

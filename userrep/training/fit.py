@@ -4,9 +4,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,71 +13,23 @@ import torch
 from userrep import console, team
 from userrep.errors import ConfigError, DivergedError, Interrupted, suggest
 from userrep.files import sweep
-from userrep.methods.method import Phase
 from userrep.methods.surgery import train_only
-from userrep.models.encoder import Encoder
-from userrep.objectives.objective import Objective
 from userrep.sequences.batches import Feed
-from userrep.sequences.protocol import Protocol
-from userrep.sequences.store import Prepared
 from userrep.signals import Stop
 from userrep.training import checkpoint
 from userrep.training.accumulation import Accumulation
 from userrep.training.checkpoint import Position
 from userrep.training.compiling import compile_blocks, undo
+from userrep.training.job import Job, Progress
 from userrep.training.journal import Journal, Unwritten
 from userrep.training.optim import clip_gradients, make_optimizer, set_rate
 from userrep.training.precision import precision
 from userrep.training.seed import generator, stream
 from userrep.training.tables import Rows, choose_rows, marked
-from userrep.training.trainer import Trainer
 from userrep.training.validation import validated
 from userrep.training.weights import load_weights, save_weights
 
 CHECKPOINT, BEST, LAST = "checkpoint.pt", "best.safetensors", "last.safetensors"
-
-
-@dataclass
-class Job:
-    """All that a training needs; `users (U,)` masks whose events may be trained on and selected by."""
-
-    encoder: Encoder
-    objective: Objective
-    phases: list[Phase]
-    data: Prepared
-    protocol: Protocol
-    trainer: Trainer
-    users: np.ndarray
-    length: int
-    seed: int
-    folder: Path
-    validate_first: bool = False
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    @property
-    def modules(self) -> dict[str, torch.nn.Module]:
-        """Name what a checkpoint holds."""
-        return {"encoder": self.encoder, "objective": self.objective}
-
-    @cached_property
-    def judges(self) -> np.ndarray:
-        """Mask the users whose validation cases choose the epoch: the same ones whatever the seed."""
-        if self.trainer.validate_users == 0:
-            return self.users
-        rows = np.unique(self.objective.cases(self.data, self.protocol, "valid").rows)
-        drawn = np.random.default_rng(0).permutation(rows[self.users[rows]])[: self.trainer.validate_users]
-        return np.isin(np.arange(len(self.users)), drawn)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where the loop stands, for whoever shows it; `record` is set where a line was logged."""
-
-    step: int
-    total: int
-    loss: float
-    sequences_per_second: float
-    record: dict[str, Any] | None = None
 
 
 def fit(job: Job, stop: Stop) -> Iterator[Progress]:
