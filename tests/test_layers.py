@@ -23,7 +23,7 @@ FLOORS = {
     "objectives": 6,
     "methods": 7,
     **dict.fromkeys(("baselines", "interop"), 8),
-    **dict.fromkeys(("training", "run", "sweep"), 9),
+    **dict.fromkeys(("training", "run", "sweep", "planning"), 9),
     "stages": 10,
     **dict.fromkeys(("arguments", "command", "verb", "looking", "cli", "__main__"), 11),
 }

@@ -103,6 +103,17 @@ def transfer(
     return Ask(extra={"controls": names})
 
 
+@_verb("plan", *COMPOSING, *MAKING, "dataset", "model", "method", "task", "base", "config", "device")
+def plan(
+    verb: Annotated[str, typer.Argument(metavar="VERB", help="pretrain or transfer.", show_default=False)],
+    gpu: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Plan for a GPU that is not here: h100, a100, l4, ...")
+    ] = None,
+) -> Ask:
+    """Predict the memory and the time of a command, and suggest what would change them."""
+    return Ask(extra={"plans": verb, "gpu": gpu})
+
+
 @_verb("prune", *COMPOSING, *MAKING, "config", "method", "device")
 def prune(
     base: Run,

@@ -23,6 +23,7 @@ PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
 _json = False
 _reserved = False  # stdout is kept for what a program reads
 _quiet = False  # another process speaks: this one tells its errors alone
+_hushed = False  # notes are left out
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,21 @@ def flush() -> None:
             _silence(stream)
 
 
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Leave notes out inside the block: of work that is tried and told of otherwise."""
+    global _hushed
+    before, _hushed = _hushed, True
+    try:
+        yield
+    finally:
+        _hushed = before
+
+
 def note(text: str) -> None:
     """Print a line of information."""
+    if _hushed:
+        return
     printer(stderr=_reserved).print(_harmless(text), soft_wrap=True)
 
 

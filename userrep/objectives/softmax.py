@@ -130,3 +130,8 @@ def _workspace(like: Tensor, rows: int, columns: int) -> Tensor:
         with torch.inference_mode(False):  # scratch made inside inference could not serve a training step later
             kept = _SCRATCH[key] = torch.empty(rows * columns, dtype=like.dtype, device=like.device)
     return kept[: rows * columns].view(rows, columns)
+
+
+def release_workspaces() -> None:
+    """Give the scratch memory back that steps keep; the next step makes its own again."""
+    _SCRATCH.clear()

@@ -31,7 +31,7 @@ def run(request: Request) -> dict[str, Any]:
     data = open_prepared(request.data_dir, config["dataset"])
     with writing(path, verb=VERB, config=config, fresh=request.fresh) as session:
         if not session.finished_before:
-            job = _job(request, config, data, session.run.path)
+            job = job_of(request, config, data, session.run.path)
             record = train(job)
             save_weights(path / "model.safetensors", job.encoder, job.objective)
             session.finish(
@@ -46,7 +46,8 @@ def run(request: Request) -> dict[str, Any]:
     return {"run": str(path), "metrics": saved["metrics"], "parameters": saved["parameters"]}
 
 
-def _job(request: Request, config: dict[str, Any], data: Prepared, folder: Any) -> Job:
+def job_of(request: Request, config: dict[str, Any], data: Prepared, folder: Any) -> Job:
+    """Build the training of a config: encoder, objective, and who may be trained on."""
     seed_everything(config["seed"])
     protocol = build(config["protocol"], at="protocol")
     encoder, objective = untrained(config, None, data)

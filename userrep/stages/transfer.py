@@ -41,9 +41,9 @@ def run(request: Request) -> dict[str, Any]:
     if several is not None:
         if team.size() > 1:
             raise UsageError("a list of tasks makes several runs, and a team trains one", "give one task a command")
-        return run_tasks(several, Steps(lambda own: _base(own, None), compose_from, _make, _told))
+        return run_tasks(several, Steps(lambda own: base_of(own, None), compose_from, _make, _told))
     earlier = resumed(request, VERB)
-    base = _base(request, earlier)
+    base = base_of(request, earlier)
     check_trained(base)
     config = earlier.config if earlier and not request.configured else compose_from(base, request)
     check_new(base, config)
@@ -77,7 +77,7 @@ def _make(base: Run, request: Request, config: dict[str, Any], path: Path) -> Ru
     check_data(base, data)
     with writing(path, verb=VERB, config=config, parent=base, fresh=request.fresh) as session:
         if not session.finished_before:
-            job, method, names, full = _job(request, config, base, data, path)
+            job, method, names, full = job_of(request, config, base, data, path)
             check_certified(method, base)
             seen = share_seen(base, data, job.protocol, job.objective) if uses_base(config) else 0.0
             held = buffers(job.encoder)
@@ -98,7 +98,7 @@ def _make(base: Run, request: Request, config: dict[str, Any], path: Path) -> Ru
     return made
 
 
-def _base(request: Request, earlier: Run | None) -> Run:
+def base_of(request: Request, earlier: Run | None) -> Run:
     """Return the run named by `--from`, the resumed run's own base, or the newest pre-training."""
     if request.base is not None:
         return base_run(request.base, request)
@@ -127,7 +127,7 @@ def compose_from(base: Run, request: Request) -> dict[str, Any]:
     return config | inherited | told
 
 
-def _job(
+def job_of(
     request: Request, config: dict[str, Any], base: Run, data: Prepared, folder: Any
 ) -> tuple[Job, Method, set[str], int]:
     """Build the training and its method, name the tensors of its delta, count what full fine-tuning would train."""
