@@ -23,7 +23,7 @@ from userrep.looking import looking
 HERE = {"PYTHONPATH": str(Path(package.__file__).parent.parent)}  # this checkout, wherever the command runs
 VERBS = (
     "download", "preprocess", "pretrain", "transfer", "prune", "evaluate", "baseline", "compare", "import", "methods",
-    "runs", "show", "recommend", "verify", "chain", "embed", "probe", "map", "routes", "sweep",
+    "plan", "runs", "show", "recommend", "verify", "chain", "embed", "probe", "map", "routes", "sweep",
 )  # fmt: skip
 
 

@@ -1,16 +1,15 @@
 """Advice: settings that may suit better, those that memory asks for and those that are worth a try."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from userrep.objectives.item_loss import ItemLoss
-from userrep.planning.counting import accumulated
+from userrep.planning.counting import pieces
 from userrep.planning.forecast import Forecast
 from userrep.planning.shapes import row_state_bytes
 from userrep.planning.span import volume
 from userrep.sequences.vocab import RESERVED
 from userrep.training.row_optimizers import RowAdagrad
-from userrep.training.trainer import Trainer
 
 FEW_ITEMS = 5_000  # below, a softmax over all of them costs little
 LONG_TABLE = 10_000  # rows from which an update by row may pay
@@ -36,10 +35,10 @@ def to_fit(found: Forecast, section: str) -> Iterator[Suggestion]:
     users = _that_fits(found)
     if users:
         size = f"{volume(found.total_at(users))} in all"
-        yield Suggestion(f"trainer.batch_size={users * accumulated(trainer)}", f"{size}; {OTHER_BATCH}")
-        if _has(trainer, "accumulate"):
-            parts = -(-trainer.batch_size // users)
-            yield Suggestion(f"trainer.accumulate={parts}", f"{size}; the same batch in {parts} parts")
+        parts = -(-trainer.batch_size // (users * trainer.devices))
+        if found.ready.job.objective.divisible and found.ready.phase.loss is None:
+            yield Suggestion(f"trainer.accumulate={parts}", f"{size}; the same batch, in {parts} parts")
+        yield Suggestion(f"trainer.batch_size={users * pieces(trainer)}", f"{size}; {OTHER_BATCH}")
     if _full_loss(found):
         yield Suggestion(f"{section}.loss=sampled", f"no logits of all items, no gradient of them; {OTHER_LOSS}")
     tables = found.ready.by_row
@@ -58,7 +57,7 @@ def worth_trying(found: Forecast, section: str) -> Iterator[Suggestion]:
         yield Suggestion(f"{section}.loss=sampled", OTHER_LOSS)
     if any(len(table) >= LONG_TABLE for table in ready.by_row) and not ready.rows.tables:
         yield Suggestion("trainer.tables=lazy", OTHER_TABLES)
-    if _has(trainer, "precision") and getattr(trainer, "precision", None) not in ("auto", "bf16"):
+    if trainer.precision == "fp32":
         yield Suggestion("trainer.precision=bf16", "products in bf16; weights stay fp32")
     larger = 4 * trainer.batch_size
     if found.look.steps >= 8 and (found.memory.there is None or found.total_at(4 * _users(found)) < found.memory.there):
@@ -92,8 +91,3 @@ def _full_loss(found: Forecast) -> bool:
 
 def _biasless(found: Forecast) -> bool:
     return getattr(found.ready.job.objective, "bias", None) is None
-
-
-def _has(trainer: Trainer, key: str) -> bool:
-    return any(one.name == key for one in fields(trainer))
-

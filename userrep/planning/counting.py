@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from userrep import console
+from userrep.objectives.softmax import CHUNK
 from userrep.planning.ledger import Stage
 from userrep.planning.machine import resident
 from userrep.planning.memory import extended
@@ -16,8 +17,9 @@ from userrep.planning.span import Span
 from userrep.training.fit import Job
 from userrep.training.trainer import Trainer
 
-PATIENCE = 12.0  # seconds that counting a whole batch may take; else parts of it are counted
 PART = 16  # such a part of a batch is counted first
+LEAST = 2 * CHUNK  # positions of it: fewer do not fill the workspace of a softmax, and no line can be drawn on
+PATIENCE = 12.0  # seconds of a core that counting a whole batch may take; else parts of it are counted
 JUDGED = (256, 512)  # users whose validation is counted: whole tiles
 
 
@@ -40,14 +42,15 @@ def count(ready: Ready, look: Epoch, there: int | None) -> StepCount:
     Where a whole one would take too long, or more memory than there is, two parts of it are counted, and the line
     through them drawn on.
     """
-    users = -(-len(look.largest.rows) // accumulated(ready.job.trainer))
-    part = min(users, max(2, users // PART))
+    users = -(-len(look.largest.rows) // pieces(ready.job.trainer))
+    steps = max(1, look.largest.items.numel() // len(look.largest.rows))
+    part = min(users, max(2, users // PART, -(-LEAST // steps)))
     first = count_step(ready, look.largest, part)
     if part == users:
         return StepCount(first, first, True)
-    began = time.monotonic()
+    began = time.process_time()
     second = count_step(ready, look.largest, min(users, 2 * part))
-    long = (time.monotonic() - began) * users / second.users > PATIENCE  # the first one also loads what is used first
+    long = (time.process_time() - began) * users / second.users > PATIENCE  # the first one also loads what is used first
     guess = extended(first, second, users)
     if long or (there is not None and guess.peak > there - resident()):
         return StepCount(second, guess, False)
@@ -55,9 +58,9 @@ def count(ready: Ready, look: Epoch, there: int | None) -> StepCount:
     return StepCount(half, count_step(ready, look.largest, users), True)
 
 
-def accumulated(trainer: Trainer) -> int:
-    """Return in how many parts a batch is trained on."""
-    return max(1, int(getattr(trainer, "accumulate", 1) or 1))
+def pieces(trainer: Trainer) -> int:
+    """Return of how many pieces a batch is made that are never in one memory at once: parts, on several devices."""
+    return min(trainer.batch_size, trainer.accumulate * trainer.devices)
 
 
 @dataclass(frozen=True)

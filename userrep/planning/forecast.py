@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from userrep.planning.counting import StepCount, Validation, count, count_validation
+from userrep.planning.counting import StepCount, Validation, count, count_validation, pieces
 from userrep.planning.gpus import Gpu
 from userrep.planning.machine import CONTEXT, memory_there, peak_on, resident
 from userrep.planning.memory import GRADIENTS, OPTIMIZER, Memory, Row, fullest, parts_of_step
@@ -22,6 +22,7 @@ from userrep.planning.roofline import on_gpu
 from userrep.planning.shapes import array_bytes, table_bytes, weight_bytes
 from userrep.planning.span import Span, certain
 from userrep.training.fit import Job
+from userrep.training.precision import precision
 
 STEADY = 0.15  # what a machine's speed may drift by, whatever a probe says
 STORE, LIBRARIES = "prepared store and its feed", "Python and its libraries"
@@ -41,7 +42,7 @@ class Start:
     @property
     def half(self) -> bool:
         """Whether a GPU that is not here would compute in bf16."""
-        asked = getattr(self.job.trainer, "precision", "fp32")
+        asked = self.job.trainer.precision
         return self.gpu is not None and (asked == "bf16" or (asked == "auto" and self.gpu.bf16 is not None))
 
     @property
@@ -120,6 +121,8 @@ def forecast(
     job = start.job
     job.encoder.to(job.device)
     job.objective.to(job.device)
+    if start.gpu is None:
+        ready = replace(ready, precision=precision(job.trainer.precision, job.device, job.encoder.width)[0])
     look = look_at_epoch(ready)
     around = _around(start, look)
     counted = count(ready, look, memory_there(job.device))
@@ -132,7 +135,8 @@ def forecast(
         return found
     timed = time_steps(ready, look, steps, seconds)
     judged = time_validation(job) if judge else Judged(0.0, 0.0)
-    return replace(found, memory=_seen(start, memory), times=_timed(ready, look, timed, judged))
+    times = _timed(ready, look, timed, judged)
+    return replace(found, memory=_seen(start, memory), times=times)
 
 
 def _around(start: Start, look: Epoch) -> list[Row]:
@@ -177,9 +181,10 @@ def _timed(ready: Ready, look: Epoch, timed: Steps, judged: Judged) -> Times:
     apart = max(STEADY, 2 * error / max(mean, 1e-9))
     written = 2 * weight_bytes(ready.job.encoder, ready.job.objective) + ready.optimizer_bytes  # best, and checkpoint
     once = look.caching + max(0.0, judged.first - judged.later)
+    devices = ready.job.trainer.devices  # the work is shared; what they tell each other is not counted
     return Times(
-        step=certain(mean).wider(min(0.9, apart), 1.5 * apart),
-        validation=certain(judged.later).wider(0.3, 0.5),
+        step=certain(mean / devices).wider(min(0.9, apart), 1.5 * apart),
+        validation=certain(judged.later / devices).wider(0.3, 0.5),
         besides=certain(look.drawing + written / bytes_written_a_second()).wider(0.5, 1.0),
         once=certain(once).wider(0.3, 0.5),
         probed=len(timed.seconds),
@@ -196,6 +201,8 @@ def _estimated(start: Start, gpu: Gpu, look: Epoch, counted: StepCount, validati
 
     small, full = measure(counted.small), measure(counted.full)
     apart = counted.full.cells - counted.small.cells
-    share = (float(look.cells.mean()) - counted.small.cells) / apart if apart else 1.0
-    step = full if share >= 1 else small + (full + small.times(-1)).times(max(0.0, share))
+    trainer = start.job.trainer
+    share = (float(look.cells.mean()) / pieces(trainer) - counted.small.cells) / apart if apart else 1.0
+    share = min(1.0, max(0.0, share))
+    step = (small.times(1 - share) + full.times(share)).times(trainer.accumulate)
     return Times(step, validation.spans(lambda stage: on_gpu(stage.operations, gpu, False)), certain(0.0), certain(0.0))

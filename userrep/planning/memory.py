@@ -94,12 +94,9 @@ def extended(small: Counted, large: Counted, users: int) -> Counted:
 def _stretched(before: list[Operation], now: list[Operation], ahead: float) -> list[Operation]:
     """Stretch all operations alike, so that their sums lie on the line."""
     sums = [(sum(one.flops for one in part), sum(one.traffic for one in part)) for part in (before, now)]
-    factors = [_on(first, second, ahead) / max(1, second) for first, second in zip(*sums, strict=True)]
-    count = _on(len(before), len(now), ahead) / max(1, len(now))
-    return [
-        Operation(round(one.flops * factors[0] / count), round(one.traffic * factors[1] / count))
-        for one in (now * max(1, round(count)))
-    ]
+    turns = max(1, round(_on(len(before), len(now), ahead) / max(1, len(now))))
+    flops, traffic = (_on(first, second, ahead) / max(1, second) / turns for first, second in zip(*sums, strict=True))
+    return [Operation(round(one.flops * flops), round(one.traffic * traffic)) for one in now * turns]
 
 
 def _on(before: float, now: float, ahead: float) -> int:

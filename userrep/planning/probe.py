@@ -114,7 +114,9 @@ def time_steps(ready: Ready, epoch: Epoch, steps: int = STEPS, seconds: float = 
     """Train for some steps through the loop itself, in a folder that is removed, and leave the first out as warm-up."""
     job, taken = ready.job, []
     with TemporaryDirectory(prefix="userrep-plan-") as folder, console.hushed():
-        trainer = replace(job.trainer, validate_users=min(64, job.trainer.validate_users or 64), patience=0,
+        parts = min(job.trainer.batch_size, job.trainer.accumulate * job.trainer.devices)
+        trainer = replace(job.trainer, accumulate=parts,
+                          validate_users=min(64, job.trainer.validate_users or 64), patience=0,
                           epochs=max(job.trainer.epochs, steps), checkpoint_seconds=float("inf"))  # fmt: skip
         short = replace(
             job, phases=[replace(ready.phase, epochs=trainer.epochs)], trainer=trainer, users=epoch.users,

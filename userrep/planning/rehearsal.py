@@ -1,7 +1,7 @@
 """The rehearsal: one step and one evaluation done in the ledger, so that their bytes and operations are known."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from userrep.planning.shapes import optimizer_bytes
 from userrep.sequences.batches import Batch
 from userrep.training.fit import Job
 from userrep.training.optim import clip_gradients, make_optimizer
+from userrep.training.precision import Precision
 from userrep.training.seed import generator
 from userrep.training.tables import Rows, choose_rows, marked
 
@@ -33,6 +34,7 @@ class Ready:
     trainable: tuple[nn.Parameter, ...]
     frozen: bool  # nothing of the encoder trains
     by_row: tuple[nn.Parameter, ...] = ()  # tables that could be updated by row
+    precision: Precision = nullcontext  # what forward passes run in
 
     @property
     def optimizer_bytes(self) -> int:
@@ -86,9 +88,9 @@ class Counted:
 
 
 def count_step(ready: Ready, batch: Batch, users: int) -> Counted:
-    """Do two steps on the first `users` examples of a batch and count the second, of an optimiser that is warm.
+    """Do two steps on the last `users` examples of a batch and count the second, of an optimiser that is warm.
 
-    Micro-batches are counted as one of them: `trainer.accumulate` makes smaller batches, not more of them at once.
+    Where batches are made of parts, a part is counted that follows another, whose gradient is there already.
     """
     job, own = ready.job, part_of(batch, users).to(ready.job.device)
     optimizer = make_optimizer(
@@ -107,13 +109,14 @@ def count_step(ready: Ready, batch: Batch, users: int) -> Counted:
         for turn in ("first", "second"):
             if turn == "second":
                 ledger.stages.clear()
-            with ledger.at("forward", LOSS):
+            if not job.trainer.accumulate > 1:
+                optimizer.zero_grad(set_to_none=True)
+            with ledger.at("forward", LOSS), ready.precision():
                 if compute is None:
                     loss = job.objective.loss(job.encoder, own, draws)
                 else:
                     loss = compute(job.encoder, job.objective, own, draws)
             with ledger.at("backward", BACKWARD):
-                optimizer.zero_grad(set_to_none=True)
                 loss.backward()
             with ledger.at("update", UPDATE):
                 if job.trainer.clip:
@@ -127,8 +130,8 @@ def count_step(ready: Ready, batch: Batch, users: int) -> Counted:
 
 
 def part_of(batch: Batch, users: int) -> Batch:
-    """Return the first examples of a batch, as long as they are in it."""
-    kept: dict[str, Any] = {name: one[:users] for name, one in vars(batch).items() if isinstance(one, Tensor)}
+    """Return the last examples of a batch, as long as they are in it: the longest, where a feed sorts by length."""
+    kept: dict[str, Any] = {name: one[-users:] for name, one in vars(batch).items() if isinstance(one, Tensor)}
     return replace(batch, **kept)
 
 

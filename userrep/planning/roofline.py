@@ -11,10 +11,10 @@ from userrep.planning.span import Span
 COMPUTED, MOVED, LAUNCH = (0.8, 0.5, 0.25), (0.9, 0.7, 0.4), (2e-6, 8e-6, 20e-6)
 
 ASSUMED = (
-    "each operation takes the longer of its arithmetic at 50 % of the peak and its bytes at 70 % of the bandwidth "
-    "(80 and 90 % at best, 25 and 40 % at worst), and PyTorch launches one in 8 microseconds (2 to 20)",
-    "each tensor passes memory once an operation: no fusion, no cache",
-    "batches are made on the CPU meanwhile; of an evaluation only what the GPU does is counted",
+    "an operation takes the longer of its arithmetic, at 50 % of the peak (25 to 80), and its bytes, at 70 % of the "
+    "bandwidth (40 to 90); or PyTorch's 8 microseconds to launch it (2 to 20), where that is longer in all",
+    "a tensor passes memory once an operation, nothing is fused; batches are ready in time; of a validation, and of "
+    "what lies around epochs, only the GPU's own work is counted; in bf16 all but the update moves half the bytes",
 )
 
 

@@ -67,7 +67,7 @@ def _plan(verb: str, request: Request, gpu: Gpu | None) -> Plan:
         return plan
     found = tuple(forecast(start, make_ready(job, phase)) for phase in job.phases)
     fullest = max((one.memory for one in found), key=lambda memory: memory.total)
-    total = _sum([one.total for one in found], certain(making).wider(0.3, 0.5))
+    total = _sum([one.total for one in found], certain(0.0 if gpu else making).wider(0.3, 0.5))
     if fullest.fits is False:
         told = tuple(to_fit(next(one for one in found if one.memory is fullest), command.section))
     else:

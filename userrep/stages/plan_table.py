@@ -47,7 +47,8 @@ def _lines(plan: Plan) -> Iterator[str]:
         patience = any(one.ready.job.trainer.patience for one in plan.found)
         yield f"in all: {_span(plan.total)}" + (", sooner where trainer.patience ends it" if patience else "")
     if plan.gpu is not None:
-        yield f"an estimate: peaks from {plan.gpu.source}; " + "; ".join(ASSUMED)
+        yield f"an estimate by peaks from the {plan.gpu.source}:"
+        yield from (f"  {line}" for line in ASSUMED)
     for suggestion in plan.suggestions:
         yield f"try {_written(suggestion)}"
 
