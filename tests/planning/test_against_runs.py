@@ -31,7 +31,7 @@ def alone(folder: Path, *words: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def compared(folder: Path, place: int, words: tuple[str, ...]) -> dict[str, float]:
-    """Plan a run, run it, and return what was predicted and what was measured; bytes above those of a process's start."""
+    """Plan a run, run it, and return what was predicted and what was measured; bytes above a process's start."""
     planned, _ = alone(folder, "plan", *words, "--json")
     _, took = alone(folder, *words, "--run", f"runs/{place}")
     return {

@@ -28,9 +28,8 @@ def test_the_line_through_two_parts_of_a_batch_meets_the_whole_one(make_job: Cal
     guess = extended(some, more, 100)
     assert guess.cells == whole.cells
     assert guess.peak == pytest.approx(whole.peak, rel=0.03)
-    assert sum(one.flops for one in guess.operations) == pytest.approx(
-        sum(one.flops for one in whole.operations), rel=0.03
-    )
+    guessed, done = (sum(one.flops for one in step.operations) for step in (guess, whole))
+    assert 0.99 * done < guessed < 1.15 * done  # the last examples are the longest: what is drawn on is no less
     assert job.encoder.training
 
 

@@ -50,7 +50,8 @@ def count(ready: Ready, look: Epoch, there: int | None) -> StepCount:
         return StepCount(first, first, True)
     began = time.process_time()
     second = count_step(ready, look.largest, min(users, 2 * part))
-    long = (time.process_time() - began) * users / second.users > PATIENCE  # the first one also loads what is used first
+    taken = time.process_time() - began  # of the second: the first also loads what is used first
+    long = taken * users / second.users > PATIENCE
     guess = extended(first, second, users)
     if long or (there is not None and guess.peak > there - resident()):
         return StepCount(second, guess, False)

@@ -111,9 +111,7 @@ def bare(start: Start, ready: Ready) -> Memory:
     return Memory((*rows, Row(LIBRARIES, start.resident, training=False)), start.there)
 
 
-def forecast(
-    start: Start, ready: Ready, steps: int = STEPS, seconds: float = SECONDS, judge: bool = True
-) -> Forecast:
+def forecast(start: Start, ready: Ready, steps: int = STEPS, seconds: float = SECONDS, judge: bool = True) -> Forecast:
     """Count a phase's step and validation and time both where memory allows, the validation if `judge`.
 
     For a GPU that is not here nothing is timed: counted operations are put under its roofline.
