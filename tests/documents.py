@@ -113,8 +113,8 @@ def _lines(block: Block) -> Iterator[str]:
 
 def smoke(words: list[str]) -> list[str]:
     """Return the command on few generated users instead of downloaded ones, one epoch and one block a training."""
-    if words[0] == "sweep":
-        return ["sweep", *smoke(words[1:])]
+    if words[0] in ("sweep", "plan"):
+        return [words[0], *smoke(words[1:])]
     short = [_generated(word) for word in words if not word.startswith(("trainer.epochs=", "trainer.patience="))]
     verb = short[0]
     if verb in ("preprocess", "pretrain", "baseline", "import"):
