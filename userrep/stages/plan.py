@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from userrep import console
-from userrep.config import compose
 from userrep.errors import UsageError, UserRepError, suggest
 from userrep.planning.advice import Suggestion, is_worth, to_fit, worth_trying
 from userrep.planning.forecast import Forecast, Start, bare, forecast
@@ -23,6 +22,7 @@ from userrep.stages import pretrain, transfer
 from userrep.stages.chaining import asked
 from userrep.stages.plan_table import as_answer, show
 from userrep.stages.request import Request
+from userrep.stages.resolved import config_of
 from userrep.stages.restore import check_data, check_trained
 from userrep.stages.training import choose_device
 from userrep.training.fit import Job
@@ -127,7 +127,7 @@ def _sum(spans: Sequence[Span | None], begin: Span) -> Span | None:
 
 
 def _pretrain(request: Request) -> Job:
-    config = compose("pretrain", request.overrides, request.config_dir)
+    config = config_of("pretrain", request)
     return pretrain.job_of(request, config, open_prepared(request.data_dir, config["dataset"]), NOWHERE)
 
 
