@@ -79,7 +79,8 @@ def test_every_command_runs(
             words += overlay_for(words, overlay)
             if not block.as_it_stands:
                 dry_run(words, where)
-                words = smoke(words) if words[0] in (*COMPOSING, "plan") or words[:2] == ["sweep", "transfer"] else words
+                short = words[0] in (*COMPOSING, "plan") or words[:2] == ["sweep", "transfer"]
+                words = smoke(words) if short else words
             run_here(words, where)
 
 
