@@ -12,7 +12,7 @@ from userrep.config import compose
 from userrep.methods.method import Phase
 from userrep.sequences.prepare import prepare
 from userrep.sequences.store import Prepared
-from userrep.training.fit import Job
+from userrep.training.job import Job
 from userrep.training.seed import seed_everything
 
 

@@ -14,7 +14,7 @@ from userrep.planning.memory import LASTS, Memory, Row, extended, fullest
 from userrep.planning.probe import Steps, look_at_epoch, time_steps
 from userrep.planning.rehearsal import Counted, count_step, make_ready
 from userrep.planning.roofline import LAUNCH
-from userrep.training.fit import Job
+from userrep.training.job import Job
 
 WIDE = ("model=nextitnet", "model.width=32", "model.dilations=[1,2]", "trainer.batch_size=100")
 

@@ -12,7 +12,8 @@ from userrep.planning.rehearsal import make_ready
 from userrep.planning.shapes import array_bytes, table_bytes, weight_bytes
 from userrep.signals import Stop
 from userrep.training import checkpoint
-from userrep.training.fit import CHECKPOINT, Job, fit
+from userrep.training.fit import CHECKPOINT, fit
+from userrep.training.job import Job
 
 SMALL = ("model.width=16",)
 CASES = {

@@ -14,7 +14,7 @@ from userrep.planning.memory import extended
 from userrep.planning.probe import Epoch, cases_of_judges
 from userrep.planning.rehearsal import Counted, Ready, count_evaluation, count_step
 from userrep.planning.span import Span
-from userrep.training.fit import Job
+from userrep.training.job import Job
 from userrep.training.trainer import Trainer
 
 PART = 16  # such a part of a batch is counted first

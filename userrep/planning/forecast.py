@@ -21,7 +21,7 @@ from userrep.planning.rehearsal import Counted, Ready
 from userrep.planning.roofline import on_gpu
 from userrep.planning.shapes import array_bytes, table_bytes, weight_bytes
 from userrep.planning.span import Span, certain
-from userrep.training.fit import Job
+from userrep.training.job import Job
 from userrep.training.precision import precision
 
 STEADY = 0.15  # what a machine's speed may drift by, whatever a probe says

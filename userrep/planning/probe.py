@@ -14,7 +14,8 @@ from userrep import console
 from userrep.planning.rehearsal import Ready, judging
 from userrep.sequences.batches import Batch, Feed, Order
 from userrep.signals import Stop
-from userrep.training.fit import Job, fit
+from userrep.training.fit import fit
+from userrep.training.job import Job
 from userrep.training.seed import stream
 
 STEPS, SECONDS = 20, 60.0  # steps that are timed, and how long they may take

@@ -14,7 +14,7 @@ from userrep.objectives.softmax import release_workspaces
 from userrep.planning.ledger import Ledger, Operation, Stage
 from userrep.planning.shapes import optimizer_bytes
 from userrep.sequences.batches import Batch
-from userrep.training.fit import Job
+from userrep.training.job import Job
 from userrep.training.optim import clip_gradients, make_optimizer
 from userrep.training.precision import Precision
 from userrep.training.seed import generator

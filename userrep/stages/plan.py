@@ -25,7 +25,7 @@ from userrep.stages.request import Request
 from userrep.stages.resolved import config_of
 from userrep.stages.restore import check_data, check_trained
 from userrep.stages.training import choose_device
-from userrep.training.fit import Job
+from userrep.training.job import Job
 
 NOWHERE = Path("nowhere")  # a job names the folder of its run; this one is never written
 TRIED, TRY_SECONDS = 8, 15.0  # steps of each setting that is tried, and how long they may take
