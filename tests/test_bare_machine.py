@@ -58,7 +58,7 @@ def there(here: Path, prepared_data_dir: Path, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("bare")
     shutil.copytree(prepared_data_dir / "prepared", folder / "data" / "prepared")
     for table in (folder / "data").rglob("*.parquet"):
-        table.unlink()  # nothing that trains reads one
+        table.write_bytes(bytes(table.stat().st_size))  # nothing that trains reads one
     for config in here.glob("*.yaml"):
         shutil.copy(config, folder)
     commands = [

@@ -2,9 +2,12 @@
 
 import mmap
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
+
+if TYPE_CHECKING:
+    import polars as pl
 
 BINS = 1 << 16
 PIECE = 1 << 21  # values, or events, that are looked at together
@@ -36,11 +39,11 @@ def release(values: np.ndarray | None) -> None:
         base.madvise(mmap.MADV_DONTNEED)
 
 
-def texts_of(values: Sequence[str] | pl.Series, most: int = 1 << 18) -> Iterator[Sequence[str]]:
+def texts_of(values: "Sequence[str] | pl.Series", most: int = 1 << 18) -> Iterator[Sequence[str]]:
     """Yield lists of at most `most` texts after the other: text objects are many times the size of a column."""
     for begin in range(0, len(values), most):
         some = values[begin : begin + most]
-        yield some.to_list() if isinstance(some, pl.Series) else some
+        yield some if isinstance(some, (list, tuple)) else list(some)
 
 
 def order_statistics(values: np.ndarray, places: Sequence[int]) -> list[int]:

@@ -3,11 +3,14 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
 from userrep.sequences.pieces import order_statistics, release, texts_of, user_ranges
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FOLDS = 5
 ROLES = ("train", "valid", "test")
@@ -114,7 +117,7 @@ def _count_before(offsets: np.ndarray, times: np.ndarray, moment: int) -> np.nda
     return np.concatenate(found)
 
 
-def folds(user_ids: Sequence[str] | pl.Series, seed: int) -> list[np.ndarray]:
+def folds(user_ids: "Sequence[str] | pl.Series", seed: int) -> list[np.ndarray]:
     """Divide the users into FOLDS test parts, a tenth of the others to validate: a user_role (U,) a fold.
 
     Users are ranked by a hash of their raw id, so that neither their order nor their rows matter.
@@ -127,7 +130,7 @@ def folds(user_ids: Sequence[str] | pl.Series, seed: int) -> list[np.ndarray]:
     return roles
 
 
-def paper(user_ids: Sequence[str] | pl.Series, seed: int) -> list[np.ndarray]:
+def paper(user_ids: "Sequence[str] | pl.Series", seed: int) -> list[np.ndarray]:
     """Divide the users 80/5/15 into train, valid and test, as PeterRec did; returns one user_role (U,)."""
     count = len(user_ids)
     order = np.argsort(_rank(user_ids, f"paper/{seed}"))
@@ -141,7 +144,7 @@ def _roles(count: int, valid: np.ndarray, test: np.ndarray) -> np.ndarray:
     return roles
 
 
-def _rank(user_ids: Sequence[str] | pl.Series, salt: str) -> np.ndarray:
+def _rank(user_ids: "Sequence[str] | pl.Series", salt: str) -> np.ndarray:
     """Rank the users by a hash of `salt` and raw id: (U,) from 0."""
     key, hashed = hashlib.sha256(salt.encode()).digest(), hashlib.blake2b
     digests = bytearray()

@@ -55,8 +55,8 @@ def open_prepared(data_dir: Path, dataset_node: Mapping[str, Any]) -> "Prepared"
     prepared = Prepared(path)
     fault = half_copied(prepared.path, prepared.meta)
     if fault:
-        hint = f"copy the whole folder again, or prepare it again: {_commands(data_dir, dataset_node)} --fresh"
-        raise DataError(f"{path} is not whole: {fault}", hint)
+        again = f", or prepare it again: {_commands(data_dir, dataset_node)} --fresh" if _prepares() else ""
+        raise DataError(f"{path} is not whole: {fault}", f"copy the whole folder again{again}")
     return prepared
 
 
@@ -71,10 +71,15 @@ def half_copied(folder: Path, meta: Mapping[str, Any]) -> str:
     return ""
 
 
+def _prepares() -> bool:
+    """Say whether data sets can be prepared on this machine."""
+    return installed("polars", "hydra", "omegaconf")
+
+
 def _commands(data_dir: Path, node: Mapping[str, Any]) -> str:
     """Write the commands that prepare the data set of this node, its changed keys included."""
     name = node["name"]
-    if not installed("polars", "hydra", "omegaconf"):
+    if not _prepares():
         return f"prepare {name} where polars and hydra-core are installed, and copy its folder to this path"
     steps = [" ".join(["userrep preprocess", f"dataset={name}", *_overrides(node)])]
     if node.get("sources") and not raw_path(data_dir, name).exists():
