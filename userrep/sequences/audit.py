@@ -86,6 +86,8 @@ def _agreeing(tables: Prepared, arrays: Prepared) -> Finding:
             one, other = (data.split(entry["name"], fold, domain) for data in (tables, arrays))
             checked += 1
             unlike += not all(np.array_equal(getattr(one, part), getattr(other, part)) for part in _PARTS)
+            tables.forget()
+            arrays.forget()
     detail = f"{unlike} of {checked} arrays differ"
     return Finding("training reads what the tables hold", "users, labels, splits", unlike == 0, detail)
 

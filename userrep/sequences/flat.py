@@ -72,19 +72,21 @@ def write_flat(
     coded = np.array(labels, dtype="<i4").reshape(len(labels), len(ends))
     for stem, values in (("ids", np.concatenate(written)), ("ends", ends), ("labels", coded)):
         np.save(path / USERS / f"{stem}.npy", values)
-    everything: dict[str | None, np.ndarray] = {domain: np.stack([events, events]) for domain, events in counts.items()}
-    divided: dict[tuple[str, int], dict[str | None, np.ndarray]] = {}
     for split in splits:
         if split.domain is None:
-            divided[split.name, split.fold] = {None: split.user_role.astype("<i1")}
+            _save(_place(path, split.name, split.fold, None), split.user_role.astype("<i1"))
         else:
-            cut = np.stack([split.train_end, split.valid_end])
-            divided.setdefault((split.name, split.fold), dict(everything))[split.domain] = cut
-    for (name, fold), parts in divided.items():
-        for domain, values in parts.items():
-            place = _place(path, name, fold, domain)
-            place.parent.mkdir(exist_ok=True)
-            np.save(place, values if domain is None else values.astype("<i4"))
+            cut = np.array([split.train_end, split.valid_end], dtype="<i4")
+            _save(_place(path, split.name, split.fold, split.domain), cut)
+    for name, fold in {(split.name, split.fold) for split in splits if split.domain is not None}:
+        for domain, events in counts.items():
+            if not (place := _place(path, name, fold, domain)).exists():
+                _save(place, np.array([events, events], dtype="<i4"))
+
+
+def _save(place: Path, values: np.ndarray) -> None:
+    place.parent.mkdir(exist_ok=True)
+    np.save(place, values)
 
 
 def load(path: Path) -> np.ndarray:

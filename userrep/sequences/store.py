@@ -206,6 +206,10 @@ class Prepared:
             self._splits[name, fold, where] = self._read_split(name, fold, where)
         return self._splits[name, fold, where]
 
+    def forget(self) -> None:
+        """Drop the splits that were read: of millions of users each takes as much memory as their events."""
+        self._splits.clear()
+
     def texts(self) -> Iterator[Sequence[str]]:
         """Yield the raw ids of some users at a time, in row order."""
         return self._people.texts()
