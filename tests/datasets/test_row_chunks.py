@@ -32,7 +32,7 @@ def write(path: Path, rows: Sequence[Sequence[str]], end: str = "\n") -> Path:
     return path
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts, st.integers(8, 80), st.sampled_from(["\n", "\r\n"]))
 def test_chunks_of_any_size_hold_the_rows_of_the_whole_file(
     tmp_path: Path, rows: list[list[str]], size: int, end: str
