@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bench.case import Case
 from bench.pairs import Work
-from bench.training import DILATIONS, RATE, draw_batch
+from bench.training import DILATIONS, draw_batch, steps_on
 from bench.workspace import Data
 from userrep.methods.peterrec import PeterRec
 from userrep.methods.surgery import train_only
@@ -17,8 +17,6 @@ from userrep.models.nextitnet import ConvUnit, NextItNet
 from userrep.models.sublayer import Sublayer
 from userrep.objectives.next_item import NextItem
 from userrep.sequences.batches import Batch
-from userrep.training.optim import make_optimizer
-from userrep.training.trainer import Trainer
 
 GROUP = "patch step"
 RATIO = 8
@@ -53,18 +51,7 @@ def _step(data: Data, by_method: bool) -> Work:
     assert data.size.patched is not None
     encoder, objective, shape = _network(data, by_method), NextItem(), data.size.patched
     batch = Batch(*draw_batch(data, shape, padded=False), torch.arange(shape[0]))
-    optimizer = make_optimizer(encoder, objective, Trainer(lr=RATE), encoder.vocab_size)
-    draws = torch.Generator().manual_seed(0)
-    encoder.train()
-
-    def work() -> float:
-        value = objective.loss(encoder, batch, draws)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        optimizer.step()
-        return float(value.detach())
-
-    return work
+    return steps_on(encoder, objective, batch)
 
 
 def _network(data: Data, by_method: bool) -> Encoder:

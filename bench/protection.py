@@ -7,7 +7,7 @@ import torch
 
 from bench.case import Case
 from bench.pairs import Work
-from bench.training import RATE, draw_batch
+from bench.training import draw_batch, steps_on
 from bench.workspace import Data
 from userrep.methods.conure import Conure
 from userrep.methods.surgery import flatten, train_only
@@ -16,8 +16,6 @@ from userrep.models.nextitnet import NextItNet
 from userrep.models.sasrec import SasRec
 from userrep.objectives.next_item import NextItem
 from userrep.sequences.batches import Batch
-from userrep.training.optim import make_optimizer
-from userrep.training.trainer import Trainer
 
 GROUP = "conure step"
 NETWORKS: dict[str, Callable[[int, int], Encoder]] = {
@@ -39,17 +37,7 @@ def cases(data: Data) -> Iterator[Case]:
 def _step(data: Data, network: str, width: int, mode: str, flat: bool) -> Work:
     encoder, objective, shape = _second_task(data, network, width, mode, flat), NextItem(), data.size.step
     batch = Batch(*draw_batch(data, shape, padded=False), torch.arange(shape[0]))
-    optimizer = make_optimizer(encoder, objective, Trainer(lr=RATE), encoder.vocab_size)
-    draws = torch.Generator().manual_seed(0)
-
-    def work() -> float:
-        value = objective.loss(encoder, batch, draws)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        optimizer.step()
-        return float(value.detach())
-
-    return work
+    return steps_on(encoder, objective, batch)
 
 
 def _second_task(data: Data, network: str, width: int, mode: str, flat: bool) -> Encoder:

@@ -19,6 +19,7 @@ from userrep.sequences.batches import Batch
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.vocab import PAD, RESERVED
 from userrep.training.optim import make_optimizer
+from userrep.training.tables import choose_rows, marked
 from userrep.training.trainer import Trainer
 
 DILATIONS = (1, 4, 1, 4, 1, 4, 1, 4)
@@ -105,8 +106,15 @@ def _our_step(data: Data, shape: tuple[int, int], padded: bool, loss: str, netwo
     everyone = np.ones(data.prepared.num_users, dtype=bool)
     objective.feed(data.prepared, Protocol(), everyone, shape[1], shape[0])  # a sampled loss counts the events here
     batch = Batch(*draw_batch(data, shape, padded), torch.arange(shape[0]))
-    optimizer = make_optimizer(encoder, objective, Trainer(lr=RATE), encoder.vocab_size)
-    draws = torch.Generator().manual_seed(0)
+    return steps_on(encoder, objective, batch)
+
+
+def steps_on(encoder: Encoder, objective: NextItem, batch: Batch) -> Work:
+    """Return the work of a training step on one batch; item tables are updated as the trainer would by itself."""
+    trainer, draws = Trainer(lr=RATE), torch.Generator().manual_seed(0)
+    rows = choose_rows(trainer.tables, objective.read_by_row(encoder), torch.device("cpu"))
+    marked((encoder, objective), rows.tables)
+    optimizer = make_optimizer(encoder, objective, trainer, encoder.vocab_size, rows=rows)
     encoder.train()
 
     def work() -> float:

@@ -91,6 +91,7 @@ def launch(devices: int) -> None:
         subprocess.Popen(
             command, env=shared | {"RANK": str(place), "LOCAL_RANK": str(place)}, stdin=subprocess.DEVNULL,
             stdout=None if place == 0 else subprocess.DEVNULL,
+            start_new_session=True,  # a terminal's Ctrl-C would reach them beside ours, and a second one cuts them off
         )
         for place in range(devices)
     ]  # fmt: skip

@@ -19,7 +19,7 @@ from userrep import team
 from userrep.errors import UsageError
 from userrep.evaluation.results import Result
 from userrep.sequences.protocol import Protocol
-from userrep.stages.training import enlist
+from userrep.stages.training import choose_device, enlist
 from userrep.training.validation import evaluated
 
 SMALL = (
@@ -106,6 +106,16 @@ def test_more_devices_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch
         enlist({"devices": 3})
     enlist({"devices": 1})
     enlist({})
+
+
+def test_each_process_of_a_team_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto") == torch.device("cuda")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", 1)
+    assert choose_device("cpu") == torch.device("cpu")
 
 
 @pytest.mark.parametrize(("group", "name"), [("objective", "next_item"), ("task", "age"), ("task", "cold_k"),

@@ -19,6 +19,7 @@ class Sampler:
         weights[:RESERVED] = 0.0
         self.probabilities = weights / weights.sum()
         self.cumulative = self.probabilities.cumsum(0)
+        self.expected: dict[int, Tensor] = {}  # what `log_expected` returned, by count
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw `(count,)` ids by inverting the cumulative distribution, O(count log V)."""
@@ -49,7 +50,9 @@ class Sampler:
 
     def log_expected(self, count: int) -> Tensor:
         """Return the log of how often each id is expected among `count` draws, `(V,)` fp32."""
-        return (self.probabilities * count).clamp_min(1e-30).log().float()
+        if count not in self.expected:
+            self.expected[count] = (self.probabilities * count).clamp_min(1e-30).log().float()
+        return self.expected[count]
 
     def _on(self, device: torch.device) -> "Sampler":
         """Keep the distribution on the device that it is asked for from."""

@@ -92,13 +92,13 @@ def sampled_softmax(
     """
     positives = rows_of(table, targets)  # (N, D)
     negatives = rows_of(table, sampled)  # (S, D)
-    offset = -log_expected if bias is None else bias - log_expected
-    # The answer is present for sure, so its expected count is not corrected beyond its own bias.
-    own_shift = torch.zeros_like(offset) if bias is None else bias
-    if offset.requires_grad:
+    if bias is not None and bias.requires_grad:
         raise ValueError("sampled softmax takes no trainable bias: give a table without one")
+    # The answer is present for sure, so its expected count is not corrected beyond its own bias.
+    own_shift = states.new_zeros(len(targets)) if bias is None else bias[targets]
+    shift = -log_expected[sampled] if bias is None else bias[sampled] - log_expected[sampled]
     hits = _accidental_hits(targets, sampled)
-    return _SampledSoftmax.apply(states, positives, negatives, own_shift[targets], offset[sampled], hits)
+    return _SampledSoftmax.apply(states, positives, negatives, own_shift, shift, hits)
 
 
 def _accidental_hits(targets: Tensor, sampled: Tensor) -> tuple[Tensor, Tensor]:

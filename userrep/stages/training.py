@@ -18,7 +18,9 @@ from userrep.training.journal import Journal
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of `--device`: auto takes a GPU where there is one."""
+    """Return the device of `--device`: auto takes a GPU where there is one, and in a team each process its own."""
+    if name in ("auto", "cuda") and torch.cuda.is_available() and team.size() > 1:
+        return torch.device("cuda", team.local_rank())
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
