@@ -183,9 +183,34 @@ def gather_rows(value: "torch.Tensor") -> list["torch.Tensor"]:
     most = int(lengths.max())
     padded = value.new_zeros((most, *value.shape[1:]))
     padded[: len(value)] = value
-    found = [torch.empty_like(padded) for _ in range(size())]
-    _together("all_gather", found, padded)
-    return [one[:length] for one, length in zip(found, lengths.tolist(), strict=True)]
+    return [one[:length] for one, length in zip(gather(padded), lengths.tolist(), strict=True)]
+
+
+def gather(value: "torch.Tensor") -> list["torch.Tensor"]:
+    """Return every process's tensor, in order; all of them have one shape."""
+    import torch
+
+    found = [torch.empty_like(value) for _ in range(size())]
+    _together("all_gather", found, value)
+    return found
+
+
+def exchange(values: "torch.Tensor", sent: list[int], received: list[int]) -> "torch.Tensor":
+    """Send `sent[j]` of the `values`, in order, to each process j, and return what came, `received[j]` of each."""
+    found = values.new_empty(sum(received))
+    _together("all_to_all_single", found, values.contiguous(), received, sent)
+    return found
+
+
+def send(value: "torch.Tensor") -> None:
+    """Send a tensor to the leader."""
+    _together("send", value, 0)
+
+
+def receive(space: "torch.Tensor", place: int) -> "torch.Tensor":
+    """Receive what process `place` sends, in `space`, which has its shape."""
+    _together("recv", space, place)
+    return space
 
 
 def _together(what: str, *given: object) -> None:

@@ -15,7 +15,7 @@ from userrep.models.dropout import Dropout
 from userrep.objectives.classify import Classify
 from userrep.objectives.next_item import NextItem
 from userrep.sequences.store import Prepared
-from userrep.training.accumulation import Accumulation, Sums, sum_over_team
+from userrep.training.accumulation import Accumulation, Asked, Sums, sum_over_team
 from userrep.training.trainer import Trainer
 
 
@@ -98,14 +98,14 @@ def test_what_a_team_adds_up_is_each_gradient_that_anybody_has(monkeypatch: pyte
     ours, theirs, nobody, table = (nn.Parameter(torch.zeros(3, 2)) for _ in range(4))
     ours.grad = torch.ones(3, 2)
     table.grad = torch.sparse_coo_tensor([[0, 0]], torch.ones(2, 2), (3, 2), check_invariants=True)
-    told = torch.tensor([5.0, 2.0, 1.0, 0, 1, 0, 1, 0, 0, 0, 1], dtype=torch.float64)
+    told = torch.tensor([5.0, 2.0, 1.0, 0.0, 0, 1, 0, 1, 0, 0, 0, 1], dtype=torch.float64)
     Others(
         monkeypatch,
         sums=[told, torch.arange(12.0)],  # their loss, terms and wish to stop, who has what; then the dense gradients
         rows=[torch.tensor([0, 2]), torch.full((2, 2), 3.0)],
     )
     sums = sum_over_team([ours, theirs, nobody, table], Sums(torch.tensor(1.0, dtype=torch.float64), 4.0))
-    assert (float(sums.loss), sums.terms, sums.stop) == (6.0, 6.0, True)
+    assert (float(sums.loss), sums.terms, sums.asked) == (6.0, 6.0, Asked(stop=True))
     assert ours.grad is not None
     assert theirs.grad is not None
     torch.testing.assert_close(ours.grad, 1 + torch.arange(6.0).view(3, 2))
@@ -137,7 +137,7 @@ def test_a_step_that_runs_out_of_memory_draws_the_same_again() -> None:
         objective.item_loss.terms = len(index)
         return weight.sum() * float(index.sum()) / len(index)
 
-    loss, _ = Accumulation(objective, 1, False).gradient(np.arange(4), loss_of, [weight], draws, False)
+    loss, _ = Accumulation(objective, 1, False).gradient(np.arange(4), loss_of, [weight], draws, Asked())
     assert seen[0] == seen[1]
     assert float(loss) == pytest.approx(2 * 6 / 4)
     assert weight.grad is not None

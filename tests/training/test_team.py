@@ -34,10 +34,15 @@ def log_of(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.parametrize(
+    "how",
+    [(), ("trainer.shard_tables=true", "objective.tied=false", "trainer.checkpoint_seconds=0", "trainer.clip=0.1")],
+    ids=["replicated", "sharded"],
+)
 def test_two_processes_learn_what_one_does_and_leave_one_run(
-    userrep: Any, workplace: Path, prepared_data_dir: Path
+    userrep: Any, workplace: Path, prepared_data_dir: Path, how: tuple[str, ...]
 ) -> None:
-    words = (*SMALL, "--data-dir", str(prepared_data_dir))
+    words = (*SMALL, *how, "--data-dir", str(prepared_data_dir))
     assert userrep(*words, "--run", "one").code == 0
     done = subprocess.run(
         [sys.executable, "-m", "userrep", *words, "--run", "two", "trainer.devices=2", "--json"], cwd=workplace,

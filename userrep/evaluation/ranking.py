@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from userrep.errors import DivergedError
+from userrep.models.rows import rows_between
 from userrep.sequences.vocab import RESERVED
 
 ENCODE_TILE = 64  # users that go through an encoder together
@@ -80,7 +81,7 @@ class DotScorer:
     def __init__(self, users: Tensor, table: Tensor, bias: Tensor | None = None) -> None:
         check_finite("user vectors", users)
         check_finite("item vectors", table)
-        self.users, self.table, self.bias = users.detach(), table.detach(), None
+        self.users, self.table, self.bias = users.detach(), table, None
         if bias is not None:
             check_finite("item biases", bias)
             self.bias = bias.detach()
@@ -96,7 +97,7 @@ class DotScorer:
             if self.scores.shape != (len(users), width):
                 self.scores = torch.empty(len(users), width, device=self.device)
             for left in range(lo, hi, ITEM_TILE):
-                items = _padded(self.table[left : left + ITEM_TILE].float(), ITEM_TILE)  # (ITEM_TILE, D)
+                items = _padded(rows_between(self.table, left, left + ITEM_TILE).float(), ITEM_TILE)  # (ITEM_TILE, D)
                 for top in range(0, len(users), USER_TILE):
                     part = self.scores[top : top + USER_TILE, left - lo : left - lo + ITEM_TILE]
                     torch.mm(users[top : top + USER_TILE], items.t(), out=part)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from userrep import console
 from userrep.evaluation.ranking import Csr
 from userrep.models.encoder import Encoder
+from userrep.models.rows import count_rows
 from userrep.models.stem import truncated_normal_
 from userrep.objectives.item_loss import GBCE_T, item_loss
 from userrep.objectives.ranking import Ranking
@@ -127,7 +128,7 @@ class Behaviour(Ranking):
     def item_table(self, encoder: Encoder) -> Tensor:
         """Return the output table `(V, D)`, without rows that the encoder was given for items of another domain."""
         table = encoder.item_vectors() if self.table is None else self.table
-        return table if len(table) == encoder.vocab_size else table[: encoder.vocab_size]
+        return table if count_rows(table) == encoder.vocab_size else table[: encoder.vocab_size]
 
 
 def count_events(items: np.ndarray, begins: np.ndarray, ends: np.ndarray, vocab_size: int) -> np.ndarray:

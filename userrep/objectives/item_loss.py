@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from userrep.errors import ConfigError
+from userrep.models.rows import count_rows
 from userrep.objectives.pairs import Criterion, calibrated, logistic, ordered, pairwise
 from userrep.objectives.samplers import RHO, SAMPLERS, Sampler
 from userrep.objectives.softmax import full_softmax, sampled_softmax
@@ -120,7 +121,7 @@ class Pairwise(ItemLoss):
         generator: torch.Generator,
     ) -> Tensor:  # fmt: skip
         drawn = sampler.draw_others(targets, self.negatives, generator)
-        return pairwise(states, table, bias, targets, drawn, self.criterion(len(table) - RESERVED))
+        return pairwise(states, table, bias, targets, drawn, self.criterion(count_rows(table) - RESERVED))
 
     def criterion(self, items: int) -> Criterion:
         """Return what is asked of the scores of an answer and its negatives, out of so many items."""

@@ -5,7 +5,7 @@ are added up, over the parts and over the team, and divided once: the batch is w
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from userrep import console, team
 from userrep.errors import ConfigError
+from userrep.models.shards import settle, shard_of
 from userrep.objectives.objective import Objective
 
 LARGE = 1 << 20  # numbers from which a gradient is summed over the team by itself, and not copied beside others
@@ -20,13 +21,21 @@ LARGE = 1 << 20  # numbers from which a gradient is summed over the team by itse
 LossOf = Callable[[np.ndarray], Tensor]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is to be done after a step: stop, or save; in a team all do what any is asked for."""
+
+    stop: bool = False
+    save: bool = False
+
+
 @dataclass
 class Sums:
-    """What a step adds up beside its gradient: the loss's sum, the number of comparisons, and who was asked to stop."""
+    """What a step adds up beside its gradient: the loss's sum, the number of comparisons, and what is asked for."""
 
     loss: Tensor
     terms: float
-    stop: bool = False
+    asked: Asked = field(default_factory=Asked)
 
 
 def check_divisible(objective: Objective, own_loss: bool, parts: int) -> None:
@@ -47,18 +56,19 @@ class Accumulation:
         self.objective, self.count, self.own_loss = objective, count, own_loss
 
     def gradient(
-        self, index: np.ndarray, loss_of: LossOf, parameters: Sequence[nn.Parameter], draws: torch.Generator, stop: bool
-    ) -> tuple[Tensor, bool]:
-        """Leave the gradient of a batch's mean loss in `parameters`; return the loss and whether anybody must stop.
+        self, index: np.ndarray, loss_of: LossOf, parameters: Sequence[nn.Parameter], draws: torch.Generator,
+        asked: Asked,
+    ) -> tuple[Tensor, Asked]:  # fmt: skip
+        """Leave the gradient of a batch's mean loss in `parameters`; return the loss and what anybody is asked for.
 
         Where memory runs out, the parts are halved and the batch is done again, with the same draws.
         """
         own, before = team.share(index), draws.get_state()
         while True:
             try:
-                return self._gradient(own, loss_of, parameters, stop)
+                return self._gradient(own, loss_of, parameters, asked)
             except (torch.OutOfMemoryError, MemoryError) as error:
-                self._halve(len(own), error)
+                self._halve(len(own), error, any(shard_of(parameter) for parameter in parameters))
             for parameter in parameters:
                 parameter.grad = None
             draws.set_state(before)
@@ -66,12 +76,12 @@ class Accumulation:
                 torch.cuda.empty_cache()
 
     def _gradient(
-        self, index: np.ndarray, loss_of: LossOf, parameters: Sequence[nn.Parameter], stop: bool
-    ) -> tuple[Tensor, bool]:
+        self, index: np.ndarray, loss_of: LossOf, parameters: Sequence[nn.Parameter], asked: Asked
+    ) -> tuple[Tensor, Asked]:
         if self.count == 1 and team.size() == 1:
             loss = loss_of(index)
             loss.backward()
-            return loss.detach(), stop
+            return loss.detach(), asked
         total, terms = torch.zeros((), dtype=torch.float64), 0
         for part in np.array_split(index, min(self.count, max(1, len(index)))):
             if len(part):
@@ -80,11 +90,14 @@ class Accumulation:
                 assert number is not None
                 (loss * number).backward()
                 total, terms = total + loss.detach().double().cpu() * number, terms + number
-        sums = sum_over_team(parameters, Sums(total, terms, stop))
+        settle()
+        sums = sum_over_team(parameters, Sums(total, terms, asked))
         divide(parameters, sums.terms)
-        return sums.loss / max(1.0, sums.terms), sums.stop
+        return sums.loss / max(1.0, sums.terms), sums.asked
 
-    def _halve(self, examples: int, error: BaseException) -> None:
+    def _halve(self, examples: int, error: BaseException, sharded: bool) -> None:
+        if sharded:  # the others have gone on, with gradients that came of the half of a step
+            raise MemoryError("a step with sharded tables cannot be done again") from error
         if self.own_loss or not self.objective.divisible or self.count >= examples:
             raise error
         self.count = min(2 * self.count, examples)
@@ -109,21 +122,23 @@ def _values(parameter: nn.Parameter) -> Tensor | None:
 def sum_over_team(parameters: Sequence[nn.Parameter], own: Sums) -> Sums:
     """Add the gradients and the sums of all processes up, in place; each has the same afterwards.
 
-    A gradient that nobody has stays away, so that an optimiser skips its parameter as it would in one process.
+    A gradient that nobody has stays away, so that an optimiser skips its parameter as it would in one process. That of
+    a sharded table is summed where its rows lie.
     """
     if team.size() == 1:
         return own
-    told = torch.tensor([float(own.loss), own.terms, float(own.stop)], dtype=torch.float64)
+    parameters = [parameter for parameter in parameters if shard_of(parameter) is None]
+    told = torch.tensor([float(own.loss), own.terms, own.asked.stop, own.asked.save], dtype=torch.float64)
     state = torch.tensor([_state(parameter) for parameter in parameters], dtype=torch.float64)
     both = torch.cat([told, (state > 0).double(), (state > 1).double()])
     team.add(both)
-    held, by_row = both[3:].view(2, len(parameters)).gt(0).tolist()
+    held, by_row = both[4:].view(2, len(parameters)).gt(0).tolist()
     present = [(one, rows) for one, there, rows in zip(parameters, held, by_row, strict=True) if there]
     for parameter, rows in present:
         if rows:
             _sum_rows(parameter)
     _sum_dense([parameter for parameter, rows in present if not rows])
-    return Sums(both[0], float(both[1]), bool(both[2] > 0))
+    return Sums(both[0], float(both[1]), Asked(*both[2:4].gt(0).tolist()))
 
 
 def _state(parameter: nn.Parameter) -> int:

@@ -14,10 +14,11 @@ from userrep import console, team
 from userrep.errors import ConfigError, DivergedError, Interrupted, suggest
 from userrep.files import sweep
 from userrep.methods.surgery import train_only
+from userrep.models.shards import deal, unite, whole_with_leader
 from userrep.sequences.batches import Feed
 from userrep.signals import Stop
 from userrep.training import checkpoint
-from userrep.training.accumulation import Accumulation
+from userrep.training.accumulation import Accumulation, Asked
 from userrep.training.checkpoint import Position
 from userrep.training.compiling import compile_blocks, undo
 from userrep.training.job import Job, Progress
@@ -45,8 +46,6 @@ def fit(job: Job, stop: Stop) -> Iterator[Progress]:
     position = Position() if content is None else Position(**content["position"])
     team.agree(0)  # all have read the checkpoint before the leader writes another
     journal.cut(position.log_position)
-    job.encoder.to(job.device)
-    job.objective.to(job.device)
     if content is not None:
         for phase in job.phases[: position.phase + bool(content["state"])]:
             if phase.begin is not None:
@@ -74,10 +73,16 @@ class _Loop:
             self.phase.begin(job.encoder)
         trainable = train_only(job.encoder, self.phase.trainable)
         job.objective.requires_grad_(True)
+        if team.size() > 1:
+            team.share_weights([*job.encoder.state_dict().values(), *job.objective.state_dict().values()])
+        rows = self._rows()
+        if team.size() > 1 and job.trainer.shard_tables:
+            deal(rows.tables)  # before they are brought to a device that may not hold the whole of one
+        job.encoder.to(job.device)
+        job.objective.to(job.device)
         if not trainable and not any(True for _ in job.objective.parameters()):
             raise self._idle()
         self.feed = self._make_feed(frozen=not trainable)
-        rows = self._rows()
         self.optimizer = make_optimizer(
             job.encoder, job.objective, job.trainer, job.encoder.vocab_size, self.phase.slower, rows
         )
@@ -87,12 +92,11 @@ class _Loop:
                 console.note(sentence)
         self.accumulation = Accumulation(job.objective, job.trainer.accumulate, self.phase.loss is not None)
         self.trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        self.stopping = False
+        self.asked = Asked()
         if content is not None and state:
             self.optimizer.load_state_dict(state["optimizer"])
             checkpoint.restore_generators(content)  # making the feed may have drawn from the global stream
         if team.size() > 1:
-            team.share_weights([*job.encoder.state_dict().values(), *job.objective.state_dict().values()])
             place = ("rank", team.rank(), position.phase, position.updates)
             torch.manual_seed(int(stream(job.seed, *place).integers(2**62)))  # each process its own dropout
         self.epochs = job.trainer.epochs if self.phase.epochs is None else self.phase.epochs
@@ -113,6 +117,8 @@ class _Loop:
             if position.phase == len(self.job.phases) - 1:
                 self._keep(LAST)
             team.agree(0)  # the leader has written what all read now
+        unite()
+        if position.best_epoch is not None:
             load_weights(self.job.folder / BEST, self.job.encoder, self.job.objective)
         following = Position(phase=position.phase + 1, seconds=self._seconds(), log_position=self.journal.position)
         position.__dict__.update(following.__dict__)
@@ -150,8 +156,9 @@ class _Loop:
         if self.phase.pace is not None:
             self.phase.pace(job.encoder, self.position.updates / total)
         self.optimizer.zero_grad(set_to_none=True)
-        draws, stop = self._draws(), self.stop.received is not None
-        loss, self.stopping = self.accumulation.gradient(index, partial(self._loss, draws), self.trained, draws, stop)
+        draws = self._draws()
+        asked = Asked(stop=self.stop.received is not None, save=self._due and not team.follows())
+        loss, self.asked = self.accumulation.gradient(index, partial(self._loss, draws), self.trained, draws, asked)
         if trainer.clip:
             clip_gradients(self.optimizer, trainer.clip)
         self.optimizer.step()
@@ -201,27 +208,33 @@ class _Loop:
         return self._progress(losses.get("loss", math.nan), seen, record)
 
     def _save_if_due(self, loss_sum: torch.Tensor) -> None:
-        due = time.monotonic() - self.saved_at >= self.job.trainer.checkpoint_seconds
-        alone = team.size() == 1  # a team has agreed, and stops after the same step
-        stop = self.stopping or (alone and self.stop.received is not None)
-        if due or stop:
+        asked = self.asked  # in a team what all have agreed on before the step
+        if team.size() == 1:
+            asked = Asked(stop=self.stop.received is not None, save=self._due)
+        if asked.save or asked.stop:
             self._save(loss_sum)
-        if stop:
+        if asked.stop:
             raise Interrupted(self.stop.received or signal.SIGTERM)
 
+    @property
+    def _due(self) -> bool:
+        return time.monotonic() - self.saved_at >= self.job.trainer.checkpoint_seconds
+
     def _keep(self, name: str) -> None:
-        if not team.follows():
-            save_weights(self.job.folder / name, self.job.encoder, self.job.objective)
+        with whole_with_leader():
+            if not team.follows():
+                save_weights(self.job.folder / name, self.job.encoder, self.job.objective)
 
     def _save(self, loss_sum: torch.Tensor) -> None:
+        """Write a checkpoint; in a team all processes come along, for the rows that each has."""
         self._check_finite(loss_sum)
-        if team.follows():
-            return
         position = self.position
         position.loss_sum, position.seconds = float(loss_sum), self._seconds()
         position.log_position = self.journal.position
         state = {"optimizer": self.optimizer.state_dict()}
-        checkpoint.save(self.job.folder / CHECKPOINT, position, self.job.modules, state)
+        with whole_with_leader():
+            if not team.follows():
+                checkpoint.save(self.job.folder / CHECKPOINT, position, self.job.modules, state)
         self.saved_at = time.monotonic()
 
     def _make_feed(self, frozen: bool) -> Feed:
@@ -237,7 +250,7 @@ class _Loop:
         """Choose the tables that are updated row by row, and let lookups in them say which rows they read."""
         job = self.job
         known = job.objective.read_by_row(job.encoder) if self.phase.loss is None else []
-        rows = choose_rows(job.trainer.tables, known, job.device)
+        rows = choose_rows(job.trainer.tables, known, job.device, job.trainer.shard_tables)
         marked((job.encoder, job.objective), rows.tables)
         if rows.told:
             console.note(rows.told)

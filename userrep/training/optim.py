@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
+from userrep import team
 from userrep.models.encoder import Encoder
+from userrep.models.shards import shard_of
 from userrep.training.row_optimizers import ROW_OPTIMIZERS
 from userrep.training.tables import Rows
 from userrep.training.trainer import Trainer
@@ -107,10 +109,21 @@ def clip_gradients(optimizer: Optimizer, most: float) -> None:
     """
     for apart in (False, True):
         own = (group for group in optimizer.param_groups if group.get("apart", False) is apart)  # absent when resumed
-        values = [_values(parameter) for group in own for parameter in group["params"] if parameter.grad is not None]
-        if values:
-            share = (most / (get_total_norm(values) + 1e-6)).clamp(max=1.0)
-            torch._foreach_mul_(values, share)
+        held = [parameter for group in own for parameter in group["params"] if parameter.grad is not None]
+        if held:
+            share = (most / (_norm(held) + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_([_values(parameter) for parameter in held], share)
+
+
+def _norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Return the norm of all gradients, those of rows that lie with other processes included."""
+    sharded = [_values(parameter) for parameter in parameters if shard_of(parameter) is not None]
+    norm = get_total_norm([_values(parameter) for parameter in parameters if shard_of(parameter) is None])
+    if not sharded:
+        return norm
+    squares = get_total_norm(sharded).square()
+    team.add(squares)
+    return torch.hypot(norm, squares.sqrt().to(norm.device))
 
 
 def _values(parameter: nn.Parameter) -> Tensor:

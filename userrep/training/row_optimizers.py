@@ -11,6 +11,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from userrep.models.shards import Shard, shard_of
+
+States = dict[int, dict[str, Any]]  # what is kept, by the table's number
 CHUNK = 512  # rows updated at once: what is kept of them stays in a core's cache
 
 
@@ -42,11 +45,29 @@ class RowOptimizer(torch.optim.Optimizer):
                     part = slice(start, start + CHUNK)
                     self._update(table, state, rows[part], gradient[part], group["lr"], group["weight_decay"])
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is kept of whole tables; of sharded ones the leader has it, and all processes must ask."""
+        told = super().state_dict()
+        return told | {"state": self._changed(told["state"], lambda shard, value: shard.whole(value))}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take a state over; torch turns all of it into the tables' own type, and steps are whole numbers."""
-        super().load_state_dict(state_dict)
+        """Take a state of whole tables over; torch turns all of it into their own type, and steps are whole numbers."""
+        own = self._changed(state_dict["state"], lambda shard, value: shard.own(value))
+        super().load_state_dict(state_dict | {"state": own})
         for state in self.state.values():
             state["last"] = state["last"].to(torch.int32)
+
+    def _changed(self, states: States, change: Callable[[Shard, Tensor], Tensor]) -> States:
+        """Change all tensors that are kept of sharded tables."""
+        tables = [table for group in self.param_groups for table in group["params"]]
+        found = {}
+        for number, state in sorted(states.items()):
+            shard = shard_of(tables[number])
+            kept = state.items()
+            found[number] = state if shard is None else {
+                name: change(shard, value) if isinstance(value, Tensor) else value for name, value in kept
+            }  # fmt: skip
+        return found
 
     def _update(
         self, table: Tensor, state: dict[str, Any], rows: Tensor, gradient: Tensor, lr: float, decay: float

@@ -23,19 +23,23 @@ class Rows:
     told: str = ""
 
 
-def choose_rows(asked: str, by_row: Sequence[nn.Parameter], device: torch.device) -> Rows:
+def choose_rows(asked: str, by_row: Sequence[nn.Parameter], device: torch.device, sharded: bool = False) -> Rows:
     """Return what is updated row by row, of the tables `by_row` of which a loss reads single rows.
 
-    Raises ConfigError where rows are asked for and the loss reads whole tables.
+    Where they are to be `sharded`, all of them are. Raises ConfigError where rows are asked for and the loss reads
+    whole tables.
     """
     tables = tuple(table for table in by_row if table.requires_grad)
+    wish = "trainer.shard_tables is true" if sharded else f"trainer.tables is {asked}"
+    if sharded and asked == AUTO:
+        asked = LazyAdam.name
     if asked == DENSE:
         return Rows()
     if asked != AUTO:
         if not tables:
             raise ConfigError(
-                f"trainer.tables is {asked}, and no table that trains is read by row: a full softmax reads all of it",
-                "choose a loss that draws its negatives, such as objective.loss=sampled, or trainer.tables=dense",
+                f"{wish}, and no table that trains is read by row: a full softmax reads all of it",
+                "choose a loss that draws its negatives, such as objective.loss=sampled, or leave tables as they are",
             )
         return Rows(asked, tables, f"tables: {asked}, as asked for")
     least = LARGE.get(device.type, LARGE["cuda"])

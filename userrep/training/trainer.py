@@ -27,6 +27,7 @@ class Trainer(Component):
     validate_users      so many users choose the epoch by their validation cases, 0 for all: fewer are quicker
     tables              how item tables are updated: dense, all rows by Adam; lazy or rowwise, the rows that a step
                         read, by LazyAdam or RowAdagrad; auto, lazy where rows are many and the loss reads few
+    shard_tables        deal the rows of tables that are read by row out to the processes, each to hold its share
     accumulate          parts that a batch is made of, one after another, where it does not fit into memory at once
     precision           fp32; bf16, products in bfloat16 and all else in fp32; auto, whichever a probe finds faster
     compile             none; blocks, by torch.compile; graphs, with CUDA graphs too; as they were where that fails
@@ -48,6 +49,7 @@ class Trainer(Component):
     patience: int = 0
     validate_users: int = 0
     tables: str = "auto"
+    shard_tables: bool = False
     accumulate: int = 1
     precision: str = "fp32"
     compile: str = "none"
@@ -71,6 +73,8 @@ class Trainer(Component):
             raise ConfigError(f"trainer.schedule is '{self.schedule}'", "choose linear or constant")
         if self.tables not in TABLES:
             raise ConfigError(f"trainer.tables is '{self.tables}'", f"choose from {', '.join(TABLES)}")
+        if self.shard_tables and self.tables == "dense":
+            raise ConfigError("sharded tables are updated by row, and trainer.tables is dense", "set it to auto")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"trainer.precision is '{self.precision}'", f"choose from {', '.join(PRECISIONS)}")
         if self.compile not in COMPILING:

@@ -8,6 +8,7 @@ import torch
 from userrep import team
 from userrep.evaluation.results import JointResult, Metrics, Result
 from userrep.models.encoder import Encoder
+from userrep.models.shards import settle
 from userrep.objectives.objective import Objective
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared
@@ -33,7 +34,9 @@ def evaluated(
     mask = np.ones(data.num_users, dtype=bool) if users is None else users
     own = np.zeros_like(mask)
     own[team.share(np.flatnonzero(mask))] = True
-    return gathered(objective.evaluate(encoder, data, protocol, role, own), next(encoder.parameters()).device)
+    result = objective.evaluate(encoder, data, protocol, role, own)
+    settle()
+    return gathered(result, next(encoder.parameters()).device)
 
 
 def gathered(own: Result, device: torch.device) -> Result:
