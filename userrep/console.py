@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
 PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
+BAR_SECONDS = 0.2  # between two looks of a bar at its figures
 
 _json = False
 _reserved = False  # stdout is kept for what a program reads
@@ -242,9 +243,10 @@ def _fields(fields: dict[str, Any]) -> str:
 
 
 def _field(value: Any) -> str:
-    if not isinstance(value, float):
+    if isinstance(value, str | int):
         return str(value)
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.4f}"
+    number = float(value)  # may be a tensor: what is not shown is never waited for
+    return f"{number:.0f}" if abs(number) >= 100 else f"{number:.4f}"
 
 
 class _Bar:
@@ -265,6 +267,7 @@ class _Bar:
             *columns, console=printer(stderr=True), transient=True, refresh_per_second=5
         )
         self._task = self._rich.add_task(description, total=total, shown="")
+        self._next = 0.0
 
     def __enter__(self) -> "_Bar":
         self._rich.start()
@@ -280,6 +283,9 @@ class _Bar:
         self._rich.update(self._task, description=text)
 
     def update(self, step: int, total: int, **fields: Any) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + BAR_SECONDS
         self._rich.update(self._task, completed=step, total=total, shown=_fields(fields))
 
 

@@ -89,7 +89,7 @@ def _trained(
         objective.positions = 0
         wall, processor, loss, done = time.perf_counter(), time.process_time(), 0.0, 0
         for progress in steps:
-            loss, done = progress.loss, done + 1
+            loss, done = float(progress.loss), done + 1
             if done == (shape["steps"] or progress.total):
                 break
         took = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}

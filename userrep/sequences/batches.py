@@ -29,11 +29,17 @@ class Batch:
     part: str | None = None
 
     def to(self, device: torch.device) -> Self:
-        """Return the batch on another device."""
+        """Return the batch on another device; a GPU fetches it from pinned memory while the host goes on."""
         moved: dict[str, Any] = {
-            name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)
+            name: _moved(value, device) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
         return replace(self, **moved)
+
+
+def _moved(value: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cuda" and not value.is_cuda:
+        return value.pin_memory().to(device, non_blocking=True)
+    return value.to(device)
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ class _Loop:
             for name, share in job.objective.told.items():
                 position.told[name] = position.told.get(name, 0.0) + share.double()
             self._save_if_due(loss_sum)
-            yield self._progress(float(loss_sum) / position.step, seen / (time.monotonic() - began))
+            yield self._progress(loss_sum / position.step, seen / (time.monotonic() - began))
         self._check_finite(loss_sum)
         sums = {"loss": loss_sum} | {f"loss:{name}": total for name, total in position.told.items()}
         means = {name: float(total) / max(1, len(order)) for name, total in sums.items()}
@@ -276,7 +276,7 @@ class _Loop:
             "choose a method that trains more, or give the task a head of its own (for next_item: task.tied=false)",
         )
 
-    def _progress(self, loss: float, rate: float, record: dict[str, Any] | None = None) -> Progress:
+    def _progress(self, loss: float | torch.Tensor, rate: float, record: dict[str, Any] | None = None) -> Progress:
         return Progress(self.position.updates, self.epochs * self.steps, loss, rate, record)
 
     def _seconds(self) -> float:

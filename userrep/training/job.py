@@ -54,6 +54,6 @@ class Progress:
 
     step: int
     total: int
-    loss: float
+    loss: float | torch.Tensor  # a tensor where the device may still be at work on it
     sequences_per_second: float
     record: dict[str, Any] | None = None
