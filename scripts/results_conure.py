@@ -41,10 +41,10 @@ ORDERS = {
     "reversed": TASKS[::-1],
     "without-liked": TASKS[1:],
 }
-KEPT = (0.7, 0.5, 0.3)  # shares of task 1's weights that stay
+KEPT = (0.7, 0.5)  # shares of task 1's weights that stay, beside the preset's, which the chains have
 SIZES: dict[str, tuple[str, ...]] = {
-    "d = 64, one block": ("model.dilations=[1]",), "d = 64": (), "d = 128": ("model.width=128",),
-    "d = 256": ("model.width=256",),
+    "d = 64, one block": ("model.dilations=[1]",), "d = 32": ("model.width=32",), "d = 64": (),
+    "d = 128": ("model.width=128",), "d = 256": ("model.width=256",),
 }  # fmt: skip
 OWN = {"piggyback": ("trainer.lr=0.0003", "trainer.head_lr=0.003")}  # its scores lie 0.005 from the threshold
 
@@ -71,16 +71,17 @@ def curve(options: argparse.Namespace) -> list[str]:
     """Return task 1's validation metric at each share that is kept, as the records of the prunings tell it."""
     lines = ["", "| kept | before | pruned | retrained |", "| ---: | ---: | ---: | ---: |"]
     cells = {
-        kept: [
+        f"{kept:.0%}": [
             _prune(base(seed, options), f"kept-{kept}", ("--keep", f"{kept}"), seed, options) for seed in options.seeds
         ]
         for kept in KEPT
     }
+    cells["30%"] = [chain("conure", seed, options)[0] for seed in options.seeds]
     made.run([base(seed, options) for seed in options.seeds], options)
     made.run([cell for own in cells.values() for cell in own], options)
     for kept, own in cells.items():
         told = [[cell.record["stages"][when] for cell in own] for when in ("before", "pruned", "retrained")]
-        lines.append(f"| {kept:.0%} | {' | '.join(_figure(values) for values in told)} |")
+        lines.append(f"| {kept} | {' | '.join(_figure(values) for values in told)} |")
     return lines
 
 
