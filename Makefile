@@ -24,7 +24,7 @@ demo: $(READY) ## real data, a pre-trained encoder, four ways to transfer it, on
 	PATH="$(BIN):$$PATH" bash examples/demo.sh
 
 test: lint type ## lint, types and the quick tests
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow: $(READY) ## every test, the slow ones and those that download included
 	$(BIN)/python -m pytest -n $(WORKERS) -m "" --timeout 1800

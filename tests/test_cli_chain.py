@@ -75,7 +75,9 @@ def test_a_base_that_changed_or_broke_is_exit_5(small: Any, workplace: Path) -> 
     assert not (workplace / "runs/other").exists()
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_in_training_ends_it_resumably(
     small: Any, workplace: Path, prepared_data_dir: Path, signum: int, code: int
 ) -> None:

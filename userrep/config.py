@@ -219,12 +219,19 @@ def _verb_choices(groups: list[str], verb: Verb, config_dir: Path | None) -> lis
     given = {text.lstrip("~").partition("=")[0] for text in groups}
     wanted = {group: choice for group, choice in verb.choices.items() if group not in given}
     if wanted and "experiment" in given:  # what an experiment chose stays
-        _, without = compose_files([text for text in groups if not text.startswith("experiment=")], config_dir)
+        without = _bare_choices(config_dir)
         _, chosen = compose_files(groups, config_dir)
         wanted = {
             group: choice for group, choice in wanted.items() if chosen.get(group) == without.get(group)
         }
     return [f"{group}={choice}" for group, choice in wanted.items()]
+
+
+def _bare_choices(config_dir: Path | None) -> dict[str, str | None]:
+    """Read what each group is where nobody chooses; to compose for it would take as long as the whole."""
+    files = [folder / "config.yaml" for folder in (config_dir, conf_dir()) if folder is not None]
+    defaults = read_yaml(next(file for file in files if file.exists()))["defaults"]
+    return {group: choice for entry in defaults if isinstance(entry, dict) for group, choice in entry.items()}
 
 
 def _plain(override: "Override") -> str:

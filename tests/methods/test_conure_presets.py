@@ -58,6 +58,7 @@ def test_the_preset_of_movielens_leaves_its_methods_and_labels_open() -> None:
     assert preset("prune", "conure_ml")["protocol"] == preset("pretrain", "conure_ml")["protocol"]
 
 
+@pytest.mark.slow
 def test_a_chain_by_the_preset_keeps_to_one_cut(userrep: Any, workplace: Path) -> None:
     def verb(name: str, *words: str) -> Any:
         told = userrep(name, *words, *(SHORT if name != "preprocess" else ()), "--json")
