@@ -5,7 +5,7 @@ import tiny
 import torch
 from torch import Tensor, nn
 
-from userrep.methods.policies import POLICIES, Policy, Random, Reading, make_policy
+from userrep.methods.policies import POLICIES, Policy, Random, Reading, Wanted
 from userrep.models.encoder import Encoder
 
 BLOCKS = 3
@@ -14,7 +14,7 @@ BLOCKS = 3
 def policy(name: str, own: bool = False) -> tuple[Encoder, Policy]:
     encoder = tiny.encoder("nextitnet")
     torch.manual_seed(0)
-    made = make_policy(name, encoder.width, BLOCKS, 0.3, encoder.item_vectors() if own else None)
+    made = POLICIES[name].make(Wanted(encoder.width, BLOCKS, 0.3, encoder.item_vectors() if own else None))
     for parameter in made.parameters():
         nn.init.normal_(parameter, std=0.3)
     return encoder, made.eval()
@@ -73,7 +73,7 @@ def test_the_stem_gets_no_gradient_from_a_policy_and_an_own_table_does() -> None
 
 def test_an_own_table_starts_as_the_stems_and_is_another() -> None:
     encoder = tiny.encoder("nextitnet")
-    made = make_policy("mean", encoder.width, BLOCKS, 0.5, encoder.item_vectors())
+    made = POLICIES["mean"].make(Wanted(encoder.width, BLOCKS, 0.5, encoder.item_vectors()))
     assert isinstance(made, Reading)
     assert made.table is not None
     assert torch.equal(made.table.weight, encoder.item_vectors())
@@ -100,4 +100,3 @@ def test_a_random_policy_draws_anew_in_training() -> None:
     items, stem = tiny.histories(), torch.zeros(5, 12, 1)
     assert (made(items, stem, stem, False) == 0).all()  # even chances, which the gates draw by
     assert not list(made.parameters())
-    assert not made.learns

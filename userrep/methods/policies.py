@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,7 @@ _FACTOR, _TERM, _MODULUS = 1_103_515_245, 12_345, 2**31  # of the mixing of ids,
 
 
 class Policy(nn.Module):
-    """Map a history to logits `(B, 1, A, 2)`, channel 0 tuned and 1 frozen, or with `each` `(B, T, A, 2)`.
-
-    `learns` says whether it has what a gradient or a reward could move.
-    """
-
-    learns = True
+    """Map a history to logits `(B, 1, A, 2)`, channel 0 tuned and 1 frozen, or with `each` `(B, T, A, 2)`."""
 
     def forward(self, items: Tensor, stem: Tensor, keep: Tensor, each: bool) -> Tensor:
         """Read `items (B, T)`, their stem states `(B, T, D)`, and `keep (B, T, 1)`, 0 at padding."""
@@ -105,8 +101,6 @@ class Random(Policy):
     When serving, a hash of the user's items draws once for all, so that a user's route hangs on nobody else.
     """
 
-    learns = False
-
     def __init__(self, blocks: int, usage: float) -> None:
         super().__init__()
         self.blocks, self.usage = blocks, usage
@@ -136,13 +130,34 @@ def _mixed(numbers: Tensor) -> Tensor:
 
 
 TRUNKS: dict[str, Callable[[int], Trunk]] = {"conv": ConvTrunk, "gru": GruTrunk, "mean": lambda width: MeanTrunk()}
-POLICIES = (*TRUNKS, "global", "random")
 
 
-def make_policy(name: str, width: int, blocks: int, usage: float, own: Tensor | None = None) -> Policy:
-    """Make a policy over so many blocks; with `own (V, D)`, those that read start with a table of that content."""
-    if name == "global":
-        return Global(blocks)
-    if name == "random":
-        return Random(blocks, usage)
-    return Reading(TRUNKS[name](width), width, blocks, own)
+@dataclass(frozen=True)
+class Wanted:
+    """What a policy is made for: so many blocks, states of a width, the usage of one that draws.
+
+    One that reads starts with a table of the content `own (V, D)`, or reads the stem's where that is None.
+    """
+
+    width: int
+    blocks: int
+    usage: float
+    own: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a policy is made, and whether it has what a gradient or a reward could move."""
+
+    make: Callable[[Wanted], Policy]
+    learns: bool = True
+
+
+def _reading(trunk: Callable[[int], Trunk]) -> Kind:
+    return Kind(lambda wanted: Reading(trunk(wanted.width), wanted.width, wanted.blocks, wanted.own))
+
+
+POLICIES = {name: _reading(trunk) for name, trunk in TRUNKS.items()} | {
+    "global": Kind(lambda wanted: Global(wanted.blocks)),
+    "random": Kind(lambda wanted: Random(wanted.blocks, wanted.usage), learns=False),
+}

@@ -11,7 +11,7 @@ from torch import Tensor
 from userrep.errors import ConfigError
 from userrep.methods.gates import Gates, Hard, Sampled, Soft, Tempered
 from userrep.methods.method import Method, Phase
-from userrep.methods.policies import POLICIES, make_policy
+from userrep.methods.policies import POLICIES, Wanted
 from userrep.methods.reward import Reward, check_rewarded, critical_loss
 from userrep.methods.route_watch import watch_routes
 from userrep.methods.routed import Routed, routed
@@ -80,7 +80,7 @@ class UAF(Method):
     ) -> None:
         super().__init__(table_rank, stem_patch)
         for name, value, known in (
-            ("strategy", strategy, tuple(STRATEGIES)), ("policy", policy, POLICIES), ("tune", tune, TUNED),
+            ("strategy", strategy, tuple(STRATEGIES)), ("policy", policy, tuple(POLICIES)), ("tune", tune, TUNED),
             ("embedding", embedding, EMBEDDINGS),
         ):  # fmt: skip
             if value not in known:
@@ -100,9 +100,10 @@ class UAF(Method):
                 f"method has policy_rate={policy_rate} budget_weight={budget_weight} warm_epochs={warm_epochs}",
                 "give a rate above 0, and 0 or more of the others",
             )
-        if policy == "random" and (strategy != "hard" or squash or samples or official or budget is not None):
+        taught = strategy != "hard" or squash or samples or official or budget is not None
+        if taught and not POLICIES[policy].learns:
             raise ConfigError(
-                "policy=random learns nothing and is drawn at its usage, on one side or the other",
+                f"policy={policy} learns nothing and is drawn at its usage, on one side or the other",
                 "leave strategy=hard, and budget, squash, samples and official out",
             )
         self.strategy, self.policy, self.tune, self.embedding = strategy, policy, tune, embedding
@@ -131,7 +132,7 @@ class UAF(Method):
             raise ConfigError(f"{type(encoder).__name__} has no blocks to choose between", "choose a model with blocks")
         tuned = make_tuned(self.tune, encoder, self.ratio, self.rank, self.alpha)
         own = encoder.item_vectors() * encoder.stem.scale if self.embedding == "own" else None
-        policy = make_policy(self.policy, encoder.width, count, self.usage, own)
+        policy = POLICIES[self.policy].make(Wanted(encoder.width, count, self.usage, own))
         encoder.loop = Routed(count, tuned, policy, self._gates(self._kind))
 
     def phases(self, encoder: Encoder) -> list[Phase]:
