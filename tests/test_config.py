@@ -167,6 +167,24 @@ def test_an_experiment_changes_groups_and_keys_together(tmp_path: Path) -> None:
     assert compose("transfer", ["experiment=short", "seed=6"], folder)["seed"] == 6
 
 
+def test_an_experiment_stands_on_others_with_what_they_set_for_a_verb_or_a_task_alone(tmp_path: Path) -> None:
+    below = (
+        "# @package _global_\ndefaults:\n  - override /task: gender\ntrainer: {epochs: 4, lr: 0.5}\n"
+        "verb: {transfer: {trainer: {warmup: 0.25}}}\nfor_task: {age: {trainer: {epochs: 5, batch_size: 7}}}\n"
+    )
+    above = (
+        "# @package _global_\ndefaults:\n  - below\n  - override /task: age\ntrainer: {lr: 0.25}\n"
+        "for_task: {age: {trainer: {epochs: 6}}}\n"
+    )
+    folder = write(tmp_path, experiment__below=below, experiment__above=above)
+    config = compose("transfer", ["experiment=above"], folder)
+    found = {key: config["trainer"][key] for key in ("epochs", "batch_size", "lr", "warmup")}
+    assert found == {"epochs": 6, "batch_size": 7, "lr": 0.25, "warmup": 0.25}
+    assert (config["choices"]["task"], config["origins"]["trainer.batch_size"]) == ("age", "experiment above")
+    missing = write(tmp_path, experiment__alone="# @package _global_\ndefaults:\n  - nowhere\n")
+    assert "nowhere" in refused("transfer", "experiment=alone", config_dir=missing).message
+
+
 def test_what_an_experiment_misspells_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path, experiment__bad="# @package _global_\ntypo: 1\n")
     assert "unknown key 'typo'" in refused("pretrain", "experiment=bad", config_dir=folder).message

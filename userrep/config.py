@@ -64,8 +64,32 @@ def _origins(
 
 
 def _experiment(name: str, folders: Sequence[Path]) -> dict[str, Any]:
+    """Read an experiment with those below it that its defaults name: the `defaults` of all, its own keys last.
+
+    One that there is not is left to Hydra, which refuses it.
+    """
     paths = (folder / "experiment" / f"{name}.yaml" for folder in folders)
-    return dict(read_yaml(next(path for path in paths if path.is_file())) or {})
+    path = next((path for path in paths if path.is_file()), None)
+    own = dict(read_yaml(path) or {}) if path is not None else {}
+    entries = own.get("defaults") or []
+    found: dict[str, Any] = {}
+    defaults: list[Any] = []
+    for entry in entries:
+        if isinstance(entry, str) and entry != "_self_":
+            below = _experiment(entry, folders)
+            found = _merged(found, below)
+            defaults += below["defaults"]
+    return _merged(found, own) | {"defaults": [*defaults, *entries]}
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both, section by section; what is above counts."""
+    both = {
+        key: _merged(below[key], above[key])
+        for key in below.keys() & above.keys()
+        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping)
+    }
+    return {**below, **above, **both}
 
 
 def _keys_of(experiment: Mapping[str, Any]) -> Iterator[str]:
@@ -176,7 +200,7 @@ def _task_of(overrides: Sequence["Override"], experiment: Mapping[str, Any]) -> 
     typed = [override.value() for override in overrides if override.key_or_group == "task"]
     entries = [entry for entry in experiment.get("defaults") or [] if isinstance(entry, Mapping)]
     own = [value for entry in entries for key, value in entry.items() if str(key).split()[-1].lstrip("/") == "task"]
-    return next((str(name) for name in (*reversed(typed), *own) if name is not None), None)
+    return next((str(name) for name in (*reversed(typed), *reversed(own)) if name is not None), None)
 
 
 def _uses(verb: str, text: str) -> bool:
