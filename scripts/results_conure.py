@@ -26,7 +26,7 @@ TASKS = ("chain_liked", "chain_loved", "chain_gender", "chain_age", "chain_occup
 FIRST = "next_item"
 PRESET = "experiment=conure_small"
 # Of the preset's transfers, before pruning and again after it.
-EPOCHS = {"chain_liked": 3, "chain_loved": 3, "chain_gender": 8, "chain_age": 8, "chain_occupation": 8, "joint_ml": 3}
+EPOCHS = {"chain_liked": 2, "chain_loved": 2, "chain_gender": 4, "chain_age": 4, "chain_occupation": 4, "joint_ml": 2}
 SINGLE = ("scratch", "head", "full", "peterrec", "piggyback")  # each task from the base, by itself
 NAMES = {
     "conure": "Conure", "sinmoall": "full, task after task (SinMoAll)", "scratch": "scratch (SinMo)",
