@@ -205,9 +205,16 @@ def _row(arm: str, seed: int, scores: dict[str, float], cells: list[Cell]) -> di
     records = [cell.record for cell in cells]
     return {
         "arm": arm, "seed": seed, "scores": scores, "seconds": sum(record["seconds"] for record in records),
-        "bytes": sum(record["weights"]["bytes"] for record in records),
+        "bytes": sum(record["weights"]["bytes"] for record in records), "updates": sum(map(_updates, cells)),
         "backbones": len(cells) - 1 if arm == "full" else len(cells) if arm == "scratch" else 1,
     }  # fmt: skip
+
+
+def _updates(cell: Cell) -> int:
+    """Count the updates of all phases of a run, those after its best epoch included."""
+    lines = [json.loads(line) for line in (cell.path / "log.jsonl").read_text().splitlines()]
+    done = {line["phase"]: line["updates"] for line in lines if "updates" in line}
+    return sum(done.values())
 
 
 def _score(cell: Cell) -> float:
@@ -222,8 +229,8 @@ def _metric(task: str) -> str:
 def write_table(results: list[dict[str, Any]], names: dict[str, str] | None = None) -> list[str]:
     """Write a row an arm: mean and, over several seeds, the deviation; of chains also what was scored when learned."""
     columns = (FIRST, *TASKS)
-    head = "| arm | " + " | ".join(name.removeprefix("chain_") for name in columns) + " | backbones | MB | minutes |"
-    lines = [head, "| --- |" + " ---: |" * (len(columns) + 3)]
+    head = [*(name.removeprefix("chain_") for name in columns), "backbones", "MB", "updates", "minutes"]
+    lines = [f"| arm | {' | '.join(head)} |", "| --- |" + " ---: |" * len(head)]
     for arm, name in (names or NAMES).items():
         own = [row for row in results if row["arm"] == arm]
         if not own:
@@ -239,8 +246,9 @@ def _line(name: str, scores: list[dict[str, float]], columns: tuple[str, ...], o
     figures = []
     for column in columns:
         figures.append(_figure([score[column] for score in scores if column in score]))
-    size, minutes = (float(np.mean([row[key] for row in own])) for key in ("bytes", "seconds"))
-    return f"| {name} | {' | '.join(figures)} | {own[0]['backbones']} | {size / 1e6:.1f} | {minutes / 60:.1f} |"
+    size, updates, seconds = (float(np.mean([row[key] for row in own])) for key in ("bytes", "updates", "seconds"))
+    cost = f"{own[0]['backbones']} | {size / 1e6:.1f} | {updates:,.0f} | {seconds / 60:.1f}"
+    return f"| {name} | {' | '.join(figures)} | {cost} |"
 
 
 def _figure(values: list[float]) -> str:
