@@ -122,26 +122,29 @@ def one_seed(seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Make all arms of a seed; return what each scored."""
     first, conure, sinmoall = base(seed, options), chain("conure", seed, options), chain("sinmoall", seed, options)
     dense = _prune(first, "dense", ("--method", "prune", "--keep", "1"), seed, options)
-    single = {arm: [_single(first, arm, task, seed, options) for task in TASKS] for arm in SINGLE}
-    joint = _joint(first, seed, options)
-    alone = [cell for arm in SINGLE for cell in single[arm]]
+    arms = [arm for arm in SINGLE if arm in options.arms]
+    single = {arm: [_single(first, arm, task, seed, options) for task in TASKS] for arm in arms}
+    joint = [_joint(first, seed, options)] if "joint" in options.arms else []
+    alone = [cell for cells in single.values() for cell in cells]
     made.run([first], options)
     with ThreadPoolExecutor(2) as pool:  # each from the one before
         for _ in pool.map(lambda cells: [made.run([cell], options) for cell in cells], (conure, sinmoall)):
             pass
-    made.run([dense, *alone, joint], options)
-    made.evaluate([first, dense, *alone, joint], options)
+    made.run([dense, *alone, *joint], options)
+    made.evaluate([first, dense, *alone, *joint], options)
     found = [_row("base", seed, {FIRST: _score(first)}, [first])]
     found.append(_row("dense", seed, {FIRST: _score(dense)}, [first, dense]))
     found.append(_kept("conure", seed, [first, *conure], options))
     found.append(_kept("sinmoall", seed, sinmoall, options))
-    for arm in SINGLE:
+    for arm in arms:
         scores = {FIRST: _score(first)} if arm != "scratch" else {}
         scores |= {task: _score(cell) for task, cell in zip(TASKS, single[arm], strict=True)}
         found.append(_row(arm, seed, scores, [first, *single[arm]] if arm != "scratch" else single[arm]))
-    parts = json.loads((joint.path / "metrics.json").read_text())["metrics"]
-    scores = {task: parts[f"{task.removeprefix('chain_')}/{_metric(task)}"] for task in TASKS}
-    return [*found, _row("joint", seed, scores, [first, joint])]
+    for cell in joint:
+        parts = json.loads((cell.path / "metrics.json").read_text())["metrics"]
+        scores = {task: parts[f"{task.removeprefix('chain_')}/{_metric(task)}"] for task in TASKS}
+        found.append(_row("joint", seed, scores, [first, cell]))
+    return found
 
 
 def _kept(arm: str, seed: int, cells: list[Cell], options: argparse.Namespace) -> dict[str, Any]:
@@ -263,6 +266,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--pretrain", nargs="*", default=[], help="overrides of the base, such as trainer.epochs=40")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
+    arms = (*SINGLE, "joint")
+    parser.add_argument("--arms", nargs="+", default=list(arms), choices=arms, help="controls beside the chains")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=SIZES)
     parser.set_defaults(size="d = 64")
     return parser.parse_args()
