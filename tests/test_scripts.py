@@ -190,7 +190,7 @@ def test_every_arm_of_the_conure_tables_trains_a_task_as_long_and_from_the_run_i
 def test_a_conure_table_tells_of_a_chain_that_forgets_both_what_was_learned_and_what_is_left() -> None:
     conure = import_module("results_conure")
     scores = dict.fromkeys((conure.FIRST, *conure.TASKS), 0.5)
-    shared = {"seconds": 60.0, "bytes": 2e6, "backbones": 1}
+    shared = {"seconds": 60.0, "bytes": 2e6, "updates": 1500, "backbones": 1}
     results = [
         {"arm": "conure", "seed": seed, "scores": scores, "learned": scores, "exact": True, **shared} for seed in (0, 1)
     ]
@@ -201,7 +201,7 @@ def test_a_conure_table_tells_of_a_chain_that_forgets_both_what_was_learned_and_
         "| full, task after task (SinMoAll), when learned",
         "| full, task after task (SinMoAll), at the end",
     ]
-    assert lines[2].endswith("0.500 ± 0.000 | 1 | 2.0 | 1.0 |")
+    assert lines[2].endswith("0.500 ± 0.000 | 1 | 2.0 | 1,500 | 1.0 |")
 
 
 def finished_bases(clue: Any, options: Namespace) -> None:

@@ -97,7 +97,8 @@ class DotScorer:
             if self.scores.shape != (len(users), width):
                 self.scores = torch.empty(len(users), width, device=self.device)
             for left in range(lo, hi, ITEM_TILE):
-                items = _padded(rows_between(self.table, left, left + ITEM_TILE).float(), ITEM_TILE)  # (ITEM_TILE, D)
+                vectors = rows_between(self.table, left, left + ITEM_TILE).detach().float()
+                items = _padded(vectors, ITEM_TILE)  # (ITEM_TILE, D)
                 for top in range(0, len(users), USER_TILE):
                     part = self.scores[top : top + USER_TILE, left - lo : left - lo + ITEM_TILE]
                     torch.mm(users[top : top + USER_TILE], items.t(), out=part)
