@@ -209,7 +209,7 @@ def _row(arm: str, seed: int, scores: dict[str, float], cells: list[Cell]) -> di
     return {
         "arm": arm, "seed": seed, "scores": scores, "seconds": sum(record["seconds"] for record in records),
         "bytes": sum(record["weights"]["bytes"] for record in records), "updates": sum(map(_updates, cells)),
-        "backbones": len(cells) - 1 if arm == "full" else len(cells) if arm == "scratch" else 1,
+        "backbones": len(cells) - 1 if arm.startswith("full") else len(cells) if arm == "scratch" else 1,
     }  # fmt: skip
 
 
