@@ -41,7 +41,8 @@ def choose_rows(asked: str, by_row: Sequence[nn.Parameter], device: torch.device
                 f"{wish}, and no table that trains is read by row: a full softmax reads all of it",
                 "choose a loss that draws its negatives, such as objective.loss=sampled, or leave tables as they are",
             )
-        return Rows(asked, tables, f"tables: {asked}, as asked for")
+        why = "their rows dealt out to the processes" if sharded else "as asked for"
+        return Rows(asked, tables, f"tables: {asked}, {why}")
     least = LARGE.get(device.type, LARGE["cuda"])
     large = tuple(table for table in tables if len(table) >= least)
     if not large:
