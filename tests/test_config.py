@@ -183,6 +183,12 @@ def test_an_experiment_stands_on_others_with_what_they_set_for_a_verb_or_a_task_
     assert (config["choices"]["task"], config["origins"]["trainer.batch_size"]) == ("age", "experiment above")
     missing = write(tmp_path, experiment__alone="# @package _global_\ndefaults:\n  - nowhere\n")
     assert "nowhere" in refused("transfer", "experiment=alone", config_dir=missing).message
+    circle = write(tmp_path, experiment__one=_on("two"), experiment__two=_on("/experiment/one"))
+    assert "experiment one stands on itself" in refused("transfer", "experiment=one", config_dir=circle).message
+
+
+def _on(below: str) -> str:
+    return f"# @package _global_\ndefaults:\n  - {below}\n"
 
 
 def test_what_an_experiment_misspells_is_refused(tmp_path: Path) -> None:

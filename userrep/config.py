@@ -63,11 +63,13 @@ def _origins(
     return found
 
 
-def _experiment(name: str, folders: Sequence[Path]) -> dict[str, Any]:
+def _experiment(name: str, folders: Sequence[Path], above: tuple[str, ...] = ()) -> dict[str, Any]:
     """Read an experiment with those below it that its defaults name: the `defaults` of all, its own keys last.
 
-    One that there is not is left to Hydra, which refuses it.
+    Raises ConfigError where one stands on itself. One that there is not is left to Hydra, which refuses it.
     """
+    if name in above:
+        raise ConfigError(f"experiment {name} stands on itself", f"take it out of the defaults of {above[-1]}")
     paths = (folder / "experiment" / f"{name}.yaml" for folder in folders)
     path = next((path for path in paths if path.is_file()), None)
     own = dict(read_yaml(path) or {}) if path is not None else {}
@@ -76,7 +78,7 @@ def _experiment(name: str, folders: Sequence[Path]) -> dict[str, Any]:
     defaults: list[Any] = []
     for entry in entries:
         if isinstance(entry, str) and entry != "_self_":
-            below = _experiment(entry, folders)
+            below = _experiment(entry.removeprefix("/experiment/"), folders, (*above, name))
             found = _merged(found, below)
             defaults += below["defaults"]
     return _merged(found, own) | {"defaults": [*defaults, *entries]}

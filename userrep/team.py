@@ -82,10 +82,7 @@ def launch(devices: int) -> None:
 
     A signal is passed on, so that all of them write what they must and stop.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(devices)}
+    shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(devices)}
     command = [sys.executable, "-m", "userrep", *_words]
     children = [
         subprocess.Popen(
@@ -109,6 +106,13 @@ def launch(devices: int) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def _wait(children: list[subprocess.Popen[bytes]]) -> int:

@@ -100,3 +100,4 @@ def test_a_random_policy_draws_anew_in_training() -> None:
     items, stem = tiny.histories(), torch.zeros(5, 12, 1)
     assert (made(items, stem, stem, False) == 0).all()  # even chances, which the gates draw by
     assert not list(made.parameters())
+    assert [name for name, kind in POLICIES.items() if not kind.learns] == ["random"]

@@ -1,7 +1,6 @@
 """Shards: processes that hold a share of a table each read and teach it as if each had the whole."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -91,7 +90,7 @@ def gone_on(optimizer: LazyAdam, found: list[nn.Parameter], folder: Path) -> Laz
 def test_two_processes_with_half_a_table_each_do_what_one_does_with_all_of_it(tmp_path: Path) -> None:
     program = f"from pathlib import Path; from test_shards import as_one_of_two; as_one_of_two(Path({str(tmp_path)!r}))"
     here = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(team.free_port()), "WORLD_SIZE": "2"}
     children = [
         subprocess.Popen([sys.executable, "-c", program], env=here | address | {"RANK": str(place)})
         for place in range(2)
@@ -107,12 +106,6 @@ def test_two_processes_with_half_a_table_each_do_what_one_does_with_all_of_it(tm
             torch.testing.assert_close(found[number], whole)
         assert second["with leader"][number].shape == (11, WIDTHS[number])
     torch.testing.assert_close(first["tile"], expected[1][20:])
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def test_an_own_table_is_read_as_it_is() -> None:
