@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
@@ -80,18 +82,30 @@ def share(index: "np.ndarray") -> "np.ndarray":
 def launch(devices: int) -> None:
     """Run this command in `devices` processes, then end: raise Handed with the exit code of the one that failed first.
 
-    A signal is passed on, so that all of them write what they must and stop.
+    A signal is passed on, so that all of them write what they must and stop. What goes wrong for all is told by the
+    leader; what the others say on stderr is kept, and shown when it was one of them that failed.
     """
     shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(devices)}
     command = [sys.executable, "-m", "userrep", *_words]
-    children = [
-        subprocess.Popen(
-            command, env=shared | {"RANK": str(place), "LOCAL_RANK": str(place)}, stdin=subprocess.DEVNULL,
-            stdout=None if place == 0 else subprocess.DEVNULL,
-            start_new_session=True,  # a terminal's Ctrl-C would reach them beside ours, and a second one cuts them off
-        )
-        for place in range(devices)
-    ]  # fmt: skip
+    with ExitStack() as stack:
+        said = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(devices)]
+        children = [
+            subprocess.Popen(
+                command, env=shared | {"RANK": str(place), "LOCAL_RANK": str(place)}, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if place else None, stderr=own if place else None,
+                start_new_session=True,  # a terminal's Ctrl-C would reach them beside ours, a second one cuts them off
+            )
+            for place, own in enumerate(said)
+        ]  # fmt: skip
+        with _signals_to(children):
+            code, place = _wait(children)
+        said[place].seek(0)
+        sys.stderr.write(said[place].read().decode(errors="replace"))
+        raise Handed(code)
+
+
+@contextmanager
+def _signals_to(children: list[subprocess.Popen[bytes]]) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def pass_on(number: int, frame: object) -> None:
@@ -102,7 +116,7 @@ def launch(devices: int) -> None:
     for number in before:
         signal.signal(number, pass_on)
     try:
-        raise Handed(_wait(children))
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -115,24 +129,30 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _wait(children: list[subprocess.Popen[bytes]]) -> int:
-    """Wait for all; where one fails, give the others some time to notice, then stop them. Return the code to end with.
+def _wait(children: list[subprocess.Popen[bytes]]) -> tuple[int, int]:
+    """Wait for all; where one fails, give the others some time to notice, then stop them.
 
-    The first that fails knows why; others only know that it is gone.
+    Returns the code to end with and the place of the process whose it is: the first that fails knows why, others only
+    know that it is gone; where the leader knows why, it is the leader.
     """
-    first, deadline = 0, float("inf")
-    while any(child.poll() is None for child in children):
-        failed = [child.returncode for child in children if child.returncode]
-        if failed and not first:
-            first, deadline = failed[0], time.monotonic() + GRACE
+    first, deadline = None, float("inf")
+    while any([child.poll() is None for child in children]):  # each is asked, each time
+        if first is None and (first := _first_failed(children)) is not None:
+            deadline = time.monotonic() + GRACE
         if time.monotonic() > deadline:
             for child in children:
                 child.kill()
         time.sleep(0.05)
-    codes = [child.returncode for child in children if child.returncode]
+    if first is None:
+        first = _first_failed(children)
     lead = children[0].returncode
-    code = lead if lead and lead != TeammateLost.exit_code else first or next(iter(codes), 0)
-    return 128 - code if code < 0 else code
+    place = 0 if first is None or lead not in (0, TeammateLost.exit_code) else first
+    code = children[place].returncode
+    return (128 - code if code < 0 else code), place
+
+
+def _first_failed(children: list[subprocess.Popen[bytes]]) -> int | None:
+    return next((place for place, child in enumerate(children) if child.returncode), None)
 
 
 @cache

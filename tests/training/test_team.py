@@ -113,6 +113,28 @@ def test_more_devices_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch
     enlist({})
 
 
+@pytest.mark.parametrize(
+    ("lead", "other", "code", "told"),
+    [
+        (2, 2, 2, "0"),  # a mistake that both of them meet is told once
+        (1, 3, 3, "01"),  # the leader lost the other, which knows why
+        (0, 3, 3, "01"),
+        (0, 0, 0, "0"),
+    ],
+)
+def test_what_went_wrong_is_told_by_the_process_that_knows_why(
+    lead: int, other: int, code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    process = tmp_path / "process"
+    process.write_text(f"#!/bin/sh\necho $RANK >&2\n[ $RANK = 1 ] && exit {other}\nsleep 0.5\nexit {lead}\n")
+    process.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(process))
+    with pytest.raises(team.Handed) as ended:
+        team.launch(2)
+    assert ended.value.exit_code == code
+    assert "".join(capfd.readouterr().err.split()) == told
+
+
 def test_each_process_of_a_team_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device("auto") == torch.device("cuda")
