@@ -14,6 +14,7 @@ from userrep.planning.memory import LASTS, Memory, Row, extended, fullest
 from userrep.planning.probe import Steps, look_at_epoch, time_steps
 from userrep.planning.rehearsal import Counted, count_step, make_ready
 from userrep.planning.roofline import LAUNCH
+from userrep.planning.shapes import row_state_bytes
 from userrep.training.job import Job
 
 WIDE = ("model=nextitnet", "model.width=32", "model.dilations=[1,2]", "trainer.batch_size=100")
@@ -109,6 +110,25 @@ def test_shapes_alone_have_no_activations(make_job: Callable[..., Job]) -> None:
     memory = bare(Start(job, 5, 5), ready)
     assert memory.total == 5 + 2 * ready.gradient_bytes + ready.optimizer_bytes  # all weights train
     assert count_validation(job).peak > 0
+
+
+def test_dealt_tables_and_their_state_lie_with_a_process_in_part(make_job: Callable[..., Job]) -> None:
+    team = ("objective.loss=sampled", "trainer.devices=4", "trainer.tables=lazy")
+    found = {}
+    for dealt in (False, True):
+        job = make_job(*team, f"trainer.shard_tables={dealt}")
+        ready = make_ready(job, job.phases[0])
+        known = forecast(Start(job, 0, 2**62), ready, steps=1, judge=False)
+        found[dealt] = (ready, bare(Start(job, 5, 5), ready).total, known.memory.of_training, known)
+    whole, dealt = found[False], found[True]
+    table = sum(one.nbytes for one in dealt[0].by_row)
+    away = 0.75 * (table + sum(row_state_bytes("lazy", one) for one in dealt[0].by_row))
+    assert away > 0
+    assert whole[1] - dealt[1] == away
+    assert whole[2] - dealt[2] == away
+    told = {one.override for one in to_fit(whole[3], "objective")}
+    assert "trainer.shard_tables=true" in told
+    assert "trainer.shard_tables=true" not in {one.override for one in to_fit(dealt[3], "objective")}
 
 
 def test_launches_bound_small_models_on_a_gpu(make_job: Callable[..., Job]) -> None:

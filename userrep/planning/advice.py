@@ -9,7 +9,7 @@ from userrep.planning.forecast import Forecast
 from userrep.planning.shapes import row_state_bytes
 from userrep.planning.span import volume
 from userrep.sequences.vocab import RESERVED
-from userrep.training.row_optimizers import RowAdagrad
+from userrep.training.row_optimizers import LazyAdam, RowAdagrad
 
 FEW_ITEMS = 5_000  # below, a softmax over all of them costs little
 LONG_TABLE = 10_000  # rows from which an update by row may pay
@@ -46,6 +46,10 @@ def to_fit(found: Forecast, section: str) -> Iterator[Suggestion]:
         own = sum(2 * table.nbytes for table in tables) - sum(row_state_bytes(RowAdagrad.name, one) for one in tables)
         why = f"{volume(own)} of optimiser state less; its rate is another, 0.05 to 0.1"
         yield Suggestion(f"trainer.tables={RowAdagrad.name}", why)
+    if tables and trainer.devices > 1 and not trainer.shard_tables:
+        state = sum(table.nbytes + row_state_bytes(LazyAdam.name, table) for table in tables)
+        away = volume(state * (1 - 1 / trainer.devices))
+        yield Suggestion("trainer.shard_tables=true", f"{away} of tables and their state lie with other processes")
     if not users:
         yield Suggestion("model.width=...", "weights, gradients and optimiser state alone are too much")
 

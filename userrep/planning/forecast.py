@@ -19,7 +19,7 @@ from userrep.planning.probe import (
 )
 from userrep.planning.rehearsal import Counted, Ready
 from userrep.planning.roofline import on_gpu
-from userrep.planning.shapes import array_bytes, table_bytes, weight_bytes
+from userrep.planning.shapes import array_bytes, row_state_bytes, table_bytes, weight_bytes
 from userrep.planning.span import Span, certain
 from userrep.training.job import Job
 from userrep.training.precision import precision
@@ -107,7 +107,8 @@ class Forecast:
 
 def bare(start: Start, ready: Ready) -> Memory:
     """Return what shapes alone tell: weights, gradients and optimiser state, also of tensors on no device."""
-    rows = (*_weights(ready.job), Row(GRADIENTS, ready.gradient_bytes), Row(OPTIMIZER, ready.optimizer_bytes))
+    state = ready.optimizer_bytes - _state_elsewhere(ready)
+    rows = (*_weights(ready), Row(GRADIENTS, ready.gradient_bytes), Row(OPTIMIZER, state))
     return Memory((*rows, Row(LIBRARIES, start.resident, training=False)), start.there)
 
 
@@ -152,17 +153,23 @@ def _memory(
     start: Start, ready: Ready, look: Epoch, full: Counted, validation: Validation, around: list[Row]
 ) -> Memory:
     job = start.job
-    step = parts_of_step(full, ready.gradient_bytes, ready.optimizer_bytes)
-    weights = _weights(job)
-    others = [Row(EVALUATION, validation.peak), Row(LOADING, sum(row.size for row in weights))]
+    step = parts_of_step(full, ready.gradient_bytes, ready.optimizer_bytes, _state_elsewhere(ready))
+    weights = _weights(ready)
+    others = [Row(EVALUATION, validation.peak), Row(LOADING, weight_bytes(job.encoder, job.objective))]
     cached = [Row("user vectors of the frozen encoder", look.cached_bytes)] if look.cached_bytes else []
     return Memory((*weights, *fullest(step, others), *cached, *around), start.there)
 
 
-def _weights(job: Job) -> list[Row]:
+def _weights(ready: Ready) -> list[Row]:
+    job = ready.job
     whole = weight_bytes(job.encoder, job.objective)
     tables = table_bytes(job.encoder, job.objective, job.encoder.vocab_size)
-    return [Row("weights: item tables", tables), Row("weights: the rest", whole - tables)]
+    away = round(ready.elsewhere * sum(table.nbytes for table in ready.rows.tables))
+    return [Row("weights: item tables", tables - away), Row("weights: the rest", whole - tables)]
+
+
+def _state_elsewhere(ready: Ready) -> int:
+    return round(ready.elsewhere * sum(row_state_bytes(ready.rows.kind, table) for table in ready.rows.tables))
 
 
 def _seen(start: Start, memory: Memory) -> Memory:

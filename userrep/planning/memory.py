@@ -47,14 +47,17 @@ class Memory:
         return row.size / max(1, self.total) if row.together else None
 
 
-def parts_of_step(counted: Counted, gradients: int, optimizer: int) -> list[Row]:
-    """Return what a step makes live when it has most, gradients and optimiser state as their shapes have them."""
+def parts_of_step(counted: Counted, gradients: int, optimizer: int, elsewhere: int = 0) -> list[Row]:
+    """Return what a step makes live when it has most, gradients and optimiser state as their shapes have them.
+
+    The step was counted with all of the `optimizer`'s bytes, of which so many lie `elsewhere` in the training itself.
+    """
     tags = counted.widest.tags
     in_flight = tags.get(BACKWARD, 0)
     own = min(gradients, in_flight)
     return [
         Row(GRADIENTS, own),
-        Row(OPTIMIZER, optimizer),
+        Row(OPTIMIZER, optimizer - elsewhere),
         Row("activations", tags.get(ACTIVATIONS, 0)),
         Row("loss: logits, workspace, what it keeps", tags.get(LOSS, 0)),
         Row("backward pass: what it makes on its way", in_flight - own + max(0, tags.get(UPDATE, 0) - optimizer)),

@@ -38,8 +38,13 @@ class Ready:
 
     @property
     def optimizer_bytes(self) -> int:
-        """The bytes that the optimiser will keep."""
+        """The bytes that the optimiser will keep, with whichever process."""
         return optimizer_bytes(self.trainable, self.rows)
+
+    @property
+    def elsewhere(self) -> float:
+        """The share of the tables by row, and of their optimiser state, that lies with other processes."""
+        return 1 - 1 / self.job.trainer.devices if self.job.trainer.shard_tables else 0.0
 
     @property
     def gradient_bytes(self) -> int:
@@ -55,7 +60,7 @@ def make_ready(job: Job, phase: Phase) -> Ready:
     names = train_only(job.encoder, phase.trainable)
     job.objective.requires_grad_(True)
     known = job.objective.read_by_row(job.encoder) if phase.loss is None else []
-    rows = choose_rows(job.trainer.tables, known, job.device)
+    rows = choose_rows(job.trainer.tables, known, job.device, job.trainer.shard_tables)
     marked((job.encoder, job.objective), rows.tables)
     both = (*job.encoder.parameters(), *job.objective.parameters())
     trainable = {id(one): one for one in both if one.requires_grad}
