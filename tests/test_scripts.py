@@ -16,7 +16,7 @@ from userrep.build import build
 from userrep.config import compose
 
 TOP = Path(__file__).parent.parent
-TABLES = ("profiles", "cross_domain", "curves", "conure", "clue", "uaf")
+TABLES = ("profiles", "cross_domain", "curves", "conure", "clue", "uaf", "objectives")
 FLAGS = {"--method": "method", "--task": "task"}
 
 
@@ -83,11 +83,15 @@ def test_a_base_for_each_fold_learns_from_its_training_users(options: Namespace)
     assert typed(arm.command)["task"]["cut"] == "time"
 
 
-def finished(cell: Any, value: float) -> None:
-    """Leave what a run of so good a validation leaves, as far as scripts read it."""
-    cell.path.mkdir(parents=True)
-    record = {"status": "finished", "metrics": {"ndcg@10": value}}
-    (cell.path / "run.json").write_text(json.dumps(record))
+def finished(cell: Any, **record: Any) -> None:
+    """Leave the record of a finished run."""
+    cell.path.mkdir(parents=True, exist_ok=True)
+    (cell.path / "run.json").write_text(json.dumps({"status": "finished", **record}))
+
+
+def routed_as_well(cell: Any, value: float) -> None:
+    """Leave what a run of so good a validation leaves whose users choose their blocks."""
+    finished(cell, metrics={"ndcg@10": value})
     lines = [{"best": best, "route:usage": usage} for best, usage in ((True, 0.9), (True, 0.375), (False, 0.1))]
     (cell.path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
@@ -96,13 +100,13 @@ def test_every_command_of_the_routed_users_is_one_and_says_what_validation_chose
     routed = import_module("results_uaf")
     for tune, better in (("copy", 1), ("patch", 0)):
         for place, cell in enumerate(routed.trials(tune, options)):
-            finished(cell, 0.1 + 0.1 * (place == better))
+            routed_as_well(cell, 0.1 + 0.1 * (place == better))
     for place, cell in enumerate(routed.remedies(options)):
-        finished(cell, 0.1 * place)
+        routed_as_well(cell, 0.1 * place)
     for name in ("kitchen-food", "ml"):
         setting = routed.SETTINGS[name]
         cells = {arm: routed.transfer(arm, name, 3, options) for arm in setting.arms if arm != "random"}
-        finished(routed.transfer("hard-copy", name, 0, options), 0.1)
+        routed_as_well(routed.transfer("hard-copy", name, 0, options), 0.1)
         cells["random"] = routed.random(name, 3, options)
         assert len({cell.path for cell in cells.values()}) == len(setting.arms)
         some = {arm: typed(cells[arm].command) for arm in ("full", "random", "remedied")}  # a composition takes long
@@ -204,12 +208,40 @@ def test_a_conure_table_tells_of_a_chain_that_forgets_both_what_was_learned_and_
     assert lines[2].endswith("0.500 ± 0.000 | 1 | 2.0 | 1,500 | 1.0 |")
 
 
+def test_arms_of_the_objectives_differ_by_the_loss_and_its_tables_alone(options: Namespace) -> None:
+    objectives = import_module("results_objectives")
+    for data in objectives.DATA:
+        exact = typed(objectives.cell("exact", data, 1, options).command)
+        assert (exact["objective"]["loss"], exact["seed"]) == ("full", 1)
+        for arm in objectives.ARMS:
+            config = typed(objectives.cell(arm, data, 1, options).command)
+            for key in ("dataset", "model", "protocol", "seed"):
+                assert config[key] == exact[key], (arm, key)
+            assert config["trainer"] | {"tables": None} == exact["trainer"] | {"tables": None}, arm
+
+
+def test_the_rate_of_row_wise_tables_is_chosen_by_validation_and_the_table_holds_paired_differences(
+    options: Namespace,
+) -> None:
+    objectives = import_module("results_objectives")
+    for score, trial in zip((0.1, 0.3, 0.2), objectives.trials("ml-1m", options), strict=True):
+        finished(trial, metrics={"ndcg@10": score})
+    assert "trainer.table_lr=0.05" in objectives.settled(objectives.RATED, "ml-1m", 2, options).command
+    cells = {arm: [objectives.cell(arm, "ml-1m", seed, options) for seed in (0, 1)] for arm in ("exact", "bpr")}
+    for arm, scores in {"exact": (0.2, 0.4), "bpr": (0.1, 0.3)}.items():
+        for score, cell in zip(scores, cells[arm], strict=True):
+            finished(cell, training_seconds=90.0, best_epoch=6)
+            (cell.path / "metrics.json").write_text(json.dumps({"metrics": {"ndcg@10": score}}))
+    rows = objectives.table(cells)[2:]
+    assert rows[0] == "| exact | 0.3000 ± 0.1414 |  | 1.5 | 6, 6 |"
+    assert rows[1] == "| bpr | 0.2000 ± 0.1414 | -0.1000 ± 0.0000 | 1.5 | 6, 6 |"
+
+
 def finished_bases(clue: Any, options: Namespace) -> None:
     """Leave what two trials of each pre-training leave, the second of which a probe reads more from."""
     for name in clue.PRETRAININGS:
         for loss, cell in zip((3.0, 2.0), clue.trials(name, options), strict=True):
-            cell.path.mkdir(parents=True)
-            (cell.path / "run.json").write_text(json.dumps({"status": "finished"}))
+            finished(cell)
             probes = [{"label": label, "metrics": {"log_loss": loss}} for label in clue.LABELS]
             cell.path.with_name(f"{cell.path.name}.probe.json").write_text(json.dumps({"probes": probes}))
 
