@@ -11,6 +11,7 @@ from torch.nn.utils import get_total_norm
 from userrep import team
 from userrep.models.encoder import Encoder
 from userrep.models.shards import shard_of
+from userrep.training.eager import AdamW
 from userrep.training.row_optimizers import ROW_OPTIMIZERS
 from userrep.training.tables import Rows
 from userrep.training.trainer import Trainer
@@ -93,7 +94,7 @@ def make_optimizer(
             kind = "head_plain" if parameter.ndim < 2 else "table" if len(parameter) == vocab_size else "head"
             groups[kind]["params"].append(parameter)
     used = [{"apart": False} | group | {"peak": group["lr"]} for group in groups.values() if group["params"]]
-    dense = torch.optim.AdamW(used, fused=True) if used else None
+    dense = AdamW(used, fused=True) if used else None
     if rows is None or not rows.tables:
         assert dense is not None
         return dense

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from userrep.models.shards import Shard, shard_of
+from userrep.training.eager import Eager
 
 States = dict[int, dict[str, Any]]  # what is kept, by the table's number
 CHUNK = 512  # rows updated at once: what is kept of them stays in a core's cache
 
 
-class RowOptimizer(torch.optim.Optimizer):
+class RowOptimizer(Eager):
     """Update the rows `(R,)` that a gradient names, in place; a dense gradient names them all.
 
     `weight_decay` is decoupled, as in AdamW, and caught up when a row is met again, at the rate of that step.
