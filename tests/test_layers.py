@@ -14,7 +14,7 @@ TOP = Path(userrep.__file__).parent
 FLOORS = {
     "errors": 0,
     **dict.fromkeys(
-        ("files", "console", "build", "signals", "groups", "packages", "composition", "team", "board"), 1
+        ("files", "console", "build", "signals", "groups", "packages", "composition", "team", "board", "progress"), 1
     ),
     "config": 2,
     **dict.fromkeys(("sequences", "datasets"), 3),

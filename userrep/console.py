@@ -1,14 +1,13 @@
-"""The one place that prints: notes, tables, errors, progress and the JSON answer."""
+"""The one place that prints: notes, tables, errors and the JSON answer."""
 
 import json
 import os
 import re
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from userrep.errors import UsageError, UserRepError
 from userrep.files import plain
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PLAIN_WIDTH = 160  # columns of a table that goes to a file or a pipe
-PLAIN_SECONDS = 10.0  # between progress lines where there is no terminal
-BAR_SECONDS = 0.2  # between two looks of a bar at its figures
 
 _json = False
 _reserved = False  # stdout is kept for what a program reads
@@ -99,6 +96,16 @@ def _write(stream: TextIO, line: str) -> None:
         stream.flush()
     except BrokenPipeError:
         _silence(stream)
+
+
+def is_live() -> bool:
+    """Say whether somebody watches stderr, so that a line may be drawn anew."""
+    return sys.stderr.isatty() and not _quiet
+
+
+def tell(line: str) -> None:
+    """Write a line to stderr, for logs and pipes."""
+    _write(sys.stderr, line)
 
 
 def flush() -> None:
@@ -199,120 +206,3 @@ def _one_line(text: str) -> str:
 def emit_json(answer: Any) -> None:
     """Write one JSON object, on one line, to stdout; NaN becomes null."""
     _write(sys.stdout, json.dumps(plain(answer), ensure_ascii=False, allow_nan=False))
-
-
-class Progress(Protocol):
-    """What `progress` yields."""
-
-    def advance(self, amount: float = 1) -> None:
-        """Count `amount` units as done."""
-
-    def describe(self, text: str) -> None:
-        """Replace the description."""
-
-
-class TrainingProgress(Protocol):
-    """What `training_progress` yields."""
-
-    def update(self, step: int, total: int, **fields: Any) -> None:
-        """Show `step` of `total` as done beside named values (loss, metric, seq_s ...)."""
-
-
-@contextmanager
-def progress(description: str, total: float | None = None, unit: str = "") -> Iterator[Progress]:
-    """Show how far some work is; `unit="B"` counts bytes, `total=None` shows no end."""
-    if sys.stderr.isatty() and not _quiet:
-        with _Bar(description, total, unit) as bar:
-            yield bar
-    else:
-        yield _Lines(description, total, unit)
-
-
-@contextmanager
-def training_progress(description: str = "training") -> Iterator[TrainingProgress]:
-    """Show step, named values and the time left of a training."""
-    if sys.stderr.isatty() and not _quiet:
-        with _Bar(description, None, "steps") as bar:
-            yield bar
-    else:
-        yield _Lines(description, None, "steps")
-
-
-def _fields(fields: dict[str, Any]) -> str:
-    return "  ".join(f"{name.replace('seq_s', 'seq/s')} {_field(value)}" for name, value in fields.items())
-
-
-def _field(value: Any) -> str:
-    if isinstance(value, str | int):
-        return str(value)
-    number = float(value)  # may be a tensor: what is not shown is never waited for
-    return f"{number:.0f}" if abs(number) >= 100 else f"{number:.4f}"
-
-
-class _Bar:
-    """A rich progress bar on stderr."""
-
-    def __init__(self, description: str, total: float | None, unit: str) -> None:
-        from rich import progress as rich
-
-        count = rich.DownloadColumn() if unit == "B" else rich.MofNCompleteColumn()
-        columns = (
-            rich.TextColumn("{task.description}", markup=False),
-            rich.BarColumn(bar_width=24),
-            count,
-            rich.TextColumn("{task.fields[shown]}", markup=False),
-            rich.TimeRemainingColumn(),
-        )
-        self._rich = rich.Progress(
-            *columns, console=printer(stderr=True), transient=True, refresh_per_second=5
-        )
-        self._task = self._rich.add_task(description, total=total, shown="")
-        self._next = 0.0
-
-    def __enter__(self) -> "_Bar":
-        self._rich.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._rich.stop()
-
-    def advance(self, amount: float = 1) -> None:
-        self._rich.update(self._task, advance=amount)
-
-    def describe(self, text: str) -> None:
-        self._rich.update(self._task, description=text)
-
-    def update(self, step: int, total: int, **fields: Any) -> None:
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + BAR_SECONDS
-        self._rich.update(self._task, completed=step, total=total, shown=_fields(fields))
-
-
-class _Lines:
-    """A line on stderr every few seconds, for logs and pipes."""
-
-    def __init__(self, description: str, total: float | None, unit: str) -> None:
-        self._description, self._total, self._unit = description, total, unit
-        self._done = 0.0
-        self._next = time.monotonic() + PLAIN_SECONDS
-
-    def advance(self, amount: float = 1) -> None:
-        self._done += amount
-        self._tell("")
-
-    def describe(self, text: str) -> None:
-        self._description = text
-
-    def update(self, step: int, total: int, **fields: Any) -> None:
-        self._done, self._total = step, total
-        if time.monotonic() >= self._next:
-            self._tell("  " + _fields(fields))
-
-    def _tell(self, suffix: str) -> None:
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + PLAIN_SECONDS
-        total = f"/{self._total:,.0f}" if self._total else ""
-        _write(sys.stderr, f"{self._description}: {self._done:,.0f}{total} {self._unit}{suffix}".rstrip())

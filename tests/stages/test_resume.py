@@ -49,7 +49,7 @@ def test_an_old_key_of_a_run_is_named_with_its_group(
 def test_nothing_reads_loss_nan_before_the_first_step(
     made: Path, userrep: Any, prepared_data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("userrep.console.PLAIN_SECONDS", 0.0)  # every step has its line
+    monkeypatch.setattr("userrep.progress.PLAIN_SECONDS", 0.0)  # every step has its line
     words = ("transfer", "--from", str(made), "--method", "head", "trainer.epochs=1", "--run", "child")
     told = userrep(*words, "--data-dir", str(prepared_data_dir))
     assert "epoch 0: loss -" in told.out

@@ -16,7 +16,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from userrep import console
+from userrep import console, progress
 from userrep.errors import DataError, UsageError
 from userrep.files import explaining_write_errors
 
@@ -72,7 +72,7 @@ def fetch(
         UsageError: another process is fetching it.
     """
     failures, reached, goal = 0, False, _Goal(size)
-    with _alone(part) as out, console.progress(f"download {part.stem}", size, "B") as bar:
+    with _alone(part) as out, progress.working(f"download {part.stem}", size, "B") as bar:
         if size is not None and out.tell() > size:
             _empty(out)
         bar.advance(out.tell())

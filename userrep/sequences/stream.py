@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from userrep import console
+from userrep import console, progress
 from userrep.datasets.dataset import Events, PartwiseDataset, refuse_unknown_main
 from userrep.datasets.faults import Tally
 from userrep.files import digest, read_json, write_json
@@ -82,7 +82,7 @@ def stream(
     shares = _sorted(dataset, parts, work, domains, sizes, engine)
     merged = sum(share.record["events"] for share in shares)
     met = sum(share.record["users"] for share in shares)
-    with console.progress("numbering items"):
+    with progress.working("numbering items"):
         item_ids = number_items(shares)
         if max(dataset.min_user_events, dataset.min_item_events) > 1:
             limits = (dataset.min_user_events, dataset.min_item_events)
@@ -92,7 +92,7 @@ def stream(
     roster = Roster.of(shares)
     placed = len(domains) > 1 and len({some for some, _ in timed.values()}) == 1
     shuffle = np.random.default_rng(dataset.ties_seed) if dataset.ties == "random" else None
-    with console.progress("joining the shares", kept, "events") as bar:
+    with progress.working("joining the shares", kept, "events") as bar:
         how = Joining(domains, item_ids, placed, shuffle, sizes.events)
         built = write_domains(target, shares, roster, how, bar.advance)
     table = roster.names.to_frame("user").join(labelled, on="user", how="left", maintain_order="left")
@@ -122,7 +122,7 @@ def _scattered(
 ) -> list[dict[str, Any]]:
     """Divide the events of all files, and return the records of their parts in order of the events."""
     dataset.left_out = 0
-    with console.progress("reading events", unit="events") as bar:
+    with progress.working("reading events", unit="events") as bar:
         tell = bar.advance if workers.here else _silent
         work = [
             partial(scatter, dataset, path, number, folder, sizes.block, sizes.shares, tell)
@@ -179,7 +179,7 @@ def _sorted(
     """Put every share in order, and return those that hold events."""
     paths = [part["path"] for part in parts]
     folders = [work / "shares" / f"{code:05d}" for code in range(sizes.shares)]
-    with console.progress("sorting by user", sizes.shares, "shares") as bar:
+    with progress.working("sorting by user", sizes.shares, "shares") as bar:
         pieces = [
             partial(sort_share, paths, code, folder, domains, dataset.repeats) for code, folder in enumerate(folders)
         ]

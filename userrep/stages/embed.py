@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from userrep import console
+from userrep import console, progress
 from userrep.build import build
 from userrep.errors import DataError, UsageError
 from userrep.evaluation.ranking import Csr
@@ -95,14 +95,14 @@ def _known(data: Prepared, objective: Objective, protocol: Protocol, split: str)
 
 def _write(out: Path, users: pl.DataFrame, embedder: Embedder, histories: Csr, most: int) -> int:
     """Write the rows of `users` with their vectors, `most` a file; return the number of files."""
-    with replacing_parts(out) as folder, console.progress("embedding", len(users), "users") as shown:
+    with replacing_parts(out) as folder, progress.working("embedding", len(users), "users") as shown:
         for number, vectors in enumerate(_tables(embedder.blocks(histories), most, shown)):
             part = users.slice(number * most, most).with_columns(pl.Series("vector", vectors))
             part.write_parquet(folder / f"part-{number:05d}.parquet")
     return -(-len(users) // most)
 
 
-def _tables(blocks: Iterable[np.ndarray], most: int, shown: console.Progress) -> Iterator[np.ndarray]:
+def _tables(blocks: Iterable[np.ndarray], most: int, shown: progress.Progress) -> Iterator[np.ndarray]:
     """Cut a stream of rows into tables of `most` rows; the last has what is left."""
     held: list[np.ndarray] = []
     missing = most

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from userrep import console
+from userrep import console, progress
 from userrep.baselines.majority import Majority
 from userrep.baselines.probe import logistic_regression
 from userrep.baselines.probe_users import ProbeUsers
@@ -91,7 +91,7 @@ def _vectors(subject: Subject, reader: Embedder) -> tuple[np.ndarray, np.ndarray
     sequences = subject.data.sequences(subject.protocol.source)
     everyone = Csr(sequences.items, sequences.offsets[:-1], sequences.offsets[1:])
     parts = []
-    with console.progress(f"reading {subject.run.path}", len(everyone.ends), "users") as shown:
+    with progress.working(f"reading {subject.run.path}", len(everyone.ends), "users") as shown:
         for block in reader.blocks(everyone):
             parts.append(block)
             shown.advance(len(block))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from userrep import console
+from userrep import console, progress
 from userrep.build import build
 from userrep.errors import UsageError
 from userrep.evaluation.ranking import Csr, DotScorer
@@ -81,7 +81,7 @@ def run(request: Request) -> dict[str, Any]:
 def _lists(encoder: Encoder, objective: Ranking, people: People, k: int, vocab_size: int, length: int) -> Lists:
     """Return the best items of all, and their scores: `(N, k)` each."""
     parts, read = [], partial(objective.states_of, encoder)
-    with torch.inference_mode(), console.progress("recommending", len(people), "users") as shown:
+    with torch.inference_mode(), progress.working("recommending", len(people), "users") as shown:
         table, bias = objective.output(encoder)
         for start in range(0, len(people), AT_ONCE):
             chosen = slice(start, start + AT_ONCE)

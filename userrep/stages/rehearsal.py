@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from userrep import console
+from userrep import progress
 from userrep.build import build
 from userrep.errors import UserRepError
 from userrep.files import digest, read_json
@@ -41,7 +41,7 @@ def rehearsed(trials: Sequence[Trial], rehearse: Rehearse) -> list[Trial]:
     """
     found: list[Trial] = []
     answers: Answers = {}
-    with console.progress("checking trials", len(trials), "trials") as shown:
+    with progress.working("checking trials", len(trials), "trials") as shown:
         for trial in trials:
             needs = [one for one in found if one.run is not None and mentions(trial.words, one.run)]
             there = all(_is_finished(one.run) for one in needs)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from userrep import console, team
+from userrep import console, progress, team
 from userrep.errors import UsageError
 from userrep.methods.route_watch import MARK
 from userrep.sequences.protocol import Protocol
@@ -57,14 +57,14 @@ def train(job: Job) -> dict[str, Any]:
     total = sum((job.trainer.epochs if phase.epochs is None else phase.epochs) for phase in job.phases)
     console.note(f"training on {job.device}: {len(job.phases)} phase(s), at most {total} epochs")
     valid: dict[str, float] = {}
-    with graceful() as stop, console.training_progress() as shown:
-        for progress in fit(job, stop):
-            if progress.record is None or progress.record["loss"] is not None:  # else nothing was trained yet
-                rates = {"loss": progress.loss, **valid, "seq_s": progress.sequences_per_second}
-                shown.update(progress.step, progress.total, **rates)
-            if progress.record is not None:
-                valid = {job.objective.metric: progress.record[job.objective.metric]}
-                console.note(_line(progress.record, job.objective.metric))
+    with graceful() as stop, progress.training() as shown:
+        for told in fit(job, stop):
+            if told.record is None or told.record["loss"] is not None:  # else nothing was trained yet
+                rates = {"loss": told.loss, **valid, "seq_s": told.sequences_per_second}
+                shown.update(told.step, told.total, **rates)
+            if told.record is not None:
+                valid = {job.objective.metric: told.record[job.objective.metric]}
+                console.note(_line(told.record, job.objective.metric))
     if team.follows():
         raise team.Handed()
     records = [record for record in Journal(job.folder / "log.jsonl").records() if "epoch" in record]
