@@ -10,49 +10,15 @@ import tiny
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from two_views import EVERYBODY, KINDS, PROTOCOL, batches, draws, every_kind, ready, vectors
 
-from userrep.errors import ConfigError, DataError
-from userrep.evaluation.spectrum import effective_rank, variance_share
-from userrep.evaluation.sphere import alignment, spread, uniformity
-from userrep.methods.surgery import set_readout
-from userrep.models.encoder import Encoder
+from userrep.errors import ConfigError
 from userrep.objectives.clue import Clue
 from userrep.objectives.clue_infonce import ClueInfoNce
 from userrep.objectives.guard import Guard
 from userrep.objectives.next_item import NextItem
-from userrep.objectives.siamese import Siamese
 from userrep.objectives.together import Together
-from userrep.sequences.batches import Batch, InCompany
-from userrep.sequences.protocol import Protocol
 from userrep.sequences.vocab import PAD, RESERVED
-
-PROTOCOL = Protocol(history=tiny.STEPS, readout="token", pretrain_users="all")
-EVERYBODY = np.ones(48, dtype=bool)
-KINDS = {"clue": Clue, "infonce": ClueInfoNce}
-every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-def ready(kind: str = "clue", model: str = "sasrec", dropout: float = 0.2, **own: Any) -> tuple[Encoder, Siamese]:
-    """Return a small encoder in training, with a task token behind each history, and an objective with its heads."""
-    encoder, objective = tiny.encoder(model, dropout=dropout), KINDS[kind](**own)
-    set_readout(encoder, PROTOCOL.readout)
-    objective.setup(encoder, tiny.data(), PROTOCOL)
-    return encoder.train(), objective
-
-
-def batches(objective: Siamese, batch_size: int = 8, users: np.ndarray = EVERYBODY) -> list[Batch]:
-    feed = objective.feed(tiny.data(), PROTOCOL, users, tiny.STEPS, batch_size)
-    return [feed.batch(index) for index in feed.order(np.random.default_rng(0))]
-
-
-def draws(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def vectors(count: int = 6, width: int = 5) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    left, right = torch.randn(2, count, width, generator=generator, dtype=torch.float64)
-    return left, right
 
 
 def plain_clue(**own: Any) -> Clue:
@@ -208,60 +174,6 @@ def test_the_loss_is_made_in_fp32_under_autocast(kind: str) -> None:
     assert torch.isfinite(loss)
 
 
-# Batches
-
-
-@pytest.mark.parametrize("cut", ["newest", "all"])
-@pytest.mark.parametrize("batch_size", [2, 7, 47, 48])
-def test_no_user_is_alone_in_a_batch_and_nobody_is_left_out(cut: str, batch_size: int) -> None:
-    _, objective = ready(cut=cut)
-    found = batches(objective, batch_size)
-    assert min(len(batch.items) for batch in found) >= 2
-    rows = torch.cat([batch.rows for batch in found])
-    assert set(rows.tolist()) == set(range(48))
-    if cut == "newest":
-        assert len(rows) == 48
-
-
-def test_batches_of_one_join_their_neighbours() -> None:
-    class Sizes:
-        def order(self, rng: np.random.Generator) -> list[np.ndarray]:
-            return [np.arange(1), np.arange(1), np.arange(1), np.arange(3), np.arange(1)]
-
-        def batch(self, index: np.ndarray) -> Batch:
-            raise AssertionError
-
-    assert [len(index) for index in InCompany(Sizes()).order(np.random.default_rng(0))] == [3, 4]
-
-
-def test_only_training_events_of_chosen_users_are_read() -> None:
-    data, users = tiny.data(), EVERYBODY.copy()
-    users[::2] = False
-    sequences, ends = data.sequences(), data.split(PROTOCOL.events).train_end
-    for cut in ("newest", "all"):
-        _, objective = ready(cut=cut)
-        said = objective.exposure(data, PROTOCOL, users).inputs["main"]
-        for batch in batches(objective, users=users):
-            for row, items in zip(batch.rows.tolist(), batch.items, strict=True):
-                begin = int(sequences.offsets[row])
-                own = sequences.items[begin : begin + ends[row]].tolist()
-                assert users[row]
-                assert said[begin : begin + ends[row]].all()
-                real = items[items.ne(PAD)].tolist()
-                assert real == own[-len(real) :] if cut == "newest" else str(real)[1:-1] in str(own)
-        assert said.sum() == ends[users].sum()
-
-
-def test_a_batch_size_of_one_and_a_single_user_are_refused() -> None:
-    _, objective = ready()
-    with pytest.raises(ConfigError, match="batch_size is 1"):
-        objective.feed(tiny.data(), PROTOCOL, EVERYBODY, tiny.STEPS, 1)
-    one = np.zeros(48, dtype=bool)
-    one[3] = True
-    with pytest.raises(DataError, match="fewer than two users"):
-        objective.feed(tiny.data(), PROTOCOL, one, tiny.STEPS, 8)
-
-
 @every_kind
 def test_a_user_alone_in_the_batch_of_another_objective_adds_nothing(kind: str) -> None:
     encoder, objective = ready(kind)
@@ -341,28 +253,6 @@ def test_geometry_is_that_of_the_vectors_and_leaves_training_as_it_was() -> None
     assert 1 < found["effective_rank"] <= encoder.user_width
     assert found["alignment"] > 0
     assert found["uniformity"] < 0
-
-
-def test_effective_rank_is_that_of_known_spectra() -> None:
-    axes = torch.cat([torch.eye(4), -torch.eye(4)])
-    assert effective_rank(axes) == pytest.approx(4)
-    assert effective_rank(axes * torch.tensor([1.0, 1.0, 0.0, 0.0]) + 7) == pytest.approx(2)
-    assert effective_rank(torch.ones(5, 3)) == 0
-    assert variance_share(axes) == pytest.approx(1)
-    assert variance_share(axes + 1) == pytest.approx(1 / (4 + 1))  # squared lengths: 4 of the mean, 1 about it
-    assert variance_share(torch.ones(5, 3)) == pytest.approx(0)
-
-
-def test_spread_alignment_and_uniformity_equal_loops() -> None:
-    left, right = (view.float() for view in vectors(7, 4))
-    unit = [[row / row.norm() for row in view] for view in (left, right)]
-    channels = torch.stack(unit[0]).T
-    deviations = [float((channel - channel.mean()).square().mean().sqrt()) for channel in channels]
-    assert spread(left) == pytest.approx(sum(deviations) / 4 * math.sqrt(4), rel=1e-5)
-    near = [float((one - two).square().sum()) for one, two in zip(*unit, strict=True)]
-    assert alignment(left, right) == pytest.approx(sum(near) / 7, rel=1e-5)
-    pairs = [float((-2 * (unit[0][a] - unit[0][b]).square().sum()).exp()) for a in range(7) for b in range(a)]
-    assert uniformity(left) == pytest.approx(math.log(sum(pairs) / len(pairs)), rel=1e-5)
 
 
 def test_the_guard_equals_a_loop_over_channels() -> None:
