@@ -1,26 +1,29 @@
-"""The picture of growth: time, memory and share of the machine's limit against items and against length."""
+"""The picture of growth: time, memory and share of the machine's limit, against one size after another."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from userrep.files import replacing
 
-ROWS = (
+Rows = Sequence[tuple[str, str, str]]  # measure, its words, its scale
+Columns = Sequence[tuple[Sequence[str], str]]  # kinds of work, and what they grow with
+ROWS: Rows = (
     ("seconds", "processor seconds a call", "log"),
     ("peak_mib", "MiB above weights", "log"),
     ("share", "share of the products' limit", "linear"),
 )
-COLUMNS = ((("full softmax", "sampled softmax", "ranking"), "items"), (("NextItNet", "SASRec"), "length"))
+COLUMNS: Columns = ((("full softmax", "sampled softmax", "ranking"), "items"), (("NextItNet", "SASRec"), "length"))
 
 
-def draw(report: dict[str, Any], target: Path) -> None:
-    """Draw a panel a measure and scale, with a line a kind of work; needs matplotlib."""
+def draw(report: dict[str, Any], target: Path, rows: Rows = ROWS, columns: Columns = COLUMNS) -> None:
+    """Draw a panel a measure and size, with a line a kind of work; needs matplotlib."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 8), layout="constrained")
-    panels = figure.subplots(len(ROWS), len(COLUMNS), sharex="col")
-    for row, (measure, words, scale) in zip(panels, ROWS, strict=True):
-        for axes, (kinds, across) in zip(row, COLUMNS, strict=True):
+    panels = figure.subplots(len(rows), len(columns), sharex="col")
+    for row, (measure, words, scale) in zip(panels, rows, strict=True):
+        for axes, (kinds, across) in zip(row, columns, strict=True):
             for kind in kinds:
                 points = [point for point in report["points"] if point["kind"] == kind and point[measure] is not None]
                 axes.plot([p["size"] for p in points], [p[measure] for p in points], marker="o", ms=4, label=kind)
@@ -32,15 +35,14 @@ def draw(report: dict[str, Any], target: Path) -> None:
             axes.grid(alpha=0.3)
             axes.set_ylabel(words)
             if measure == "share":
-                axes.set_ylim(0, 1)
+                if scale == "linear":
+                    axes.set_ylim(0, 1)
                 axes.set_xlabel(across)
             if measure == "seconds":
                 axes.legend(frameon=False)
     limits, machine = report["limits"], report["machine"]
-    figure.suptitle(
-        f"{machine['cpu']}, {machine['threads']} thread(s): {limits['gflops']:.0f} GFLOP/s, "
-        f"{limits['gigabytes']:.0f} GB/s of a copy",
-        fontsize=10,
-    )
+    products = f"{limits['gflops']:.0f} GFLOP/s, " if "gflops" in limits else ""
+    known = f"{products}{limits['gigabytes']:.0f} GB/s of a copy"
+    figure.suptitle(f"{machine['cpu']}, {machine['threads']} thread(s): {known}", fontsize=10)
     with replacing(target) as temporary:
         figure.savefig(temporary, format="png", dpi=80)

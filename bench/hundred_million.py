@@ -1,6 +1,6 @@
 """Generate events on disk, prepare them below a limit of memory, and tell the time and the peak of all processes.
 
-    python scripts/hundred_million.py --folder /big/disk/scratch
+    python -m bench.hundred_million --folder /big/disk/scratch
 
 The folder must not be part of the repository; what was generated and prepared is removed, unless --keep.
 """
