@@ -17,6 +17,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
+from userrep import console
 from userrep.errors import UserRepError
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def launch(devices: int) -> None:
         with _signals_to(children):
             code, place = _wait(children)
         said[place].seek(0)
-        sys.stderr.write(said[place].read().decode(errors="replace"))
+        if text := said[place].read().decode(errors="replace").rstrip():
+            console.tell(text)
         raise Handed(code)
 
 
@@ -146,7 +148,8 @@ def _wait(children: list[subprocess.Popen[bytes]]) -> tuple[int, int]:
     if first is None:
         first = _first_failed(children)
     lead = children[0].returncode
-    place = 0 if first is None or lead not in (0, TeammateLost.exit_code) else first
+    knows_not = (0, TeammateLost.exit_code, -signal.SIGKILL)  # killed above: it waited for one that is gone
+    place = 0 if first is None or lead not in knows_not else first
     code = children[place].returncode
     return (128 - code if code < 0 else code), place
 

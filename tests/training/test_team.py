@@ -119,16 +119,19 @@ def test_more_devices_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch
         (2, 2, 2, "0"),  # a mistake that both of them meet is told once
         (1, 3, 3, "01"),  # the leader lost the other, which knows why
         (0, 3, 3, "01"),
+        ("kill", 3, 3, "01"),  # it hung, and was ended
         (0, 0, 0, "0"),
     ],
 )
 def test_what_went_wrong_is_told_by_the_process_that_knows_why(
-    lead: int, other: int, code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+    lead: int | str, other: int, code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     process = tmp_path / "process"
-    process.write_text(f"#!/bin/sh\necho $RANK >&2\n[ $RANK = 1 ] && exit {other}\nsleep 0.5\nexit {lead}\n")
+    end = "exec sleep 60" if lead == "kill" else f"sleep 0.5\nexit {lead}"
+    process.write_text(f"#!/bin/sh\necho $RANK >&2\n[ $RANK = 1 ] && exit {other}\n{end}\n")
     process.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(process))
+    monkeypatch.setattr(team, "GRACE", 1.0)
     with pytest.raises(team.Handed) as ended:
         team.launch(2)
     assert ended.value.exit_code == code
