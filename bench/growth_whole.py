@@ -82,7 +82,7 @@ def prepared(events: int, folder: Path, gigabytes: float) -> Point:
 
 
 def trained(devices: Sequence[int], events: int, folder: Path) -> Iterator[Point]:
-    """Train on generated events with so many processes: wall seconds of an epoch, and the peak of all processes.
+    """Train on generated events with so many processes: wall seconds of two epochs, and the peak of all processes.
 
     The share is of what one process does, times their number.
     """
@@ -95,7 +95,7 @@ def trained(devices: Sequence[int], events: int, folder: Path) -> Iterator[Point
         command = ["pretrain", "dataset=large", *SHAPE, f"trainer.devices={count}", "--run", str(run)]
         peak = _run([*command, "--data-dir", str(folder / "data")])
         lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-        seconds = lines[-1]["seconds"]  # of the last epoch: the first warms up
+        seconds = lines[-1]["seconds"]  # of both epochs and their validations
         alone = seconds * count if alone is None else alone
         yield {
             "kind": "training", "size": count, "seconds": seconds, "peak_mib": peak, "share": alone / (seconds * count),
