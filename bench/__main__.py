@@ -23,6 +23,7 @@ from bench import (
     patches,
     preparation,
     protection,
+    report,
     routing,
     tables,
     training,
@@ -31,7 +32,6 @@ from bench.case import Case
 from bench.pairs import can_measure_memory, peak_memory, take_one_turn, take_turns
 from bench.workspace import FULL, LONG, QUICK, Data, Size
 from userrep import console
-from userrep.files import write_json
 from userrep.run import provenance
 
 GROUPS = (preparation, batches, training, tables, protection, patches, heads, routing, evaluation)
@@ -69,11 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "training step/3700/..."
         )
         return 2
-    report = _report(results, time.perf_counter() - began)
-    _show(report)
+    told = _report(results, time.perf_counter() - began)
+    _show(told)
     target = asked.out or TOP / "results" / f"{'quick' if asked.quick else _machine_name()}.json"
-    write_json(target, report)
-    console.note(f"written: {target}")
+    report.write(target, told)
     return 0
 
 
@@ -165,12 +164,11 @@ def _peak_here(name: str, side: str, folder: Path, quick: bool) -> float:
 def _report(results: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     largest = [r for r in results if r["group"] == "evaluation" and r.get("ours_peak_mib")]
     peak = max((r["ours_peak_mib"] for r in largest), default=None)
+    known = report.conditions()
     costs = [round(1 / r["processor_ratio"], 3) for r in results if r["group"] == protection.GROUP]
     return {
-        "machine": provenance.machine(),
-        "versions": provenance.versions() | {"pandas": version("pandas")},
-        "commit": provenance.commit(),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        **known,
+        "versions": known["versions"] | {"pandas": version("pandas")},
         "seconds": round(seconds, 1),
         "evaluation_peak_mib": peak,
         "evaluation_within_limit": None if peak is None else peak < LIMIT,
@@ -194,38 +192,38 @@ def _title(result: dict[str, Any]) -> str:
     return f"{result['group']}, V={result['items']:,}, {result['detail']}"
 
 
-def _show(report: dict[str, Any]) -> None:
-    machine = report["machine"]
-    title = f"{machine['cpu']}, {machine['threads']} threads, torch {report['versions']['torch']}"
+def _show(told: dict[str, Any]) -> None:
+    machine = told["machine"]
+    title = f"{machine['cpu']}, {machine['threads']} threads, torch {told['versions']['torch']}"
     columns = ["", "items", "what", "ours s", "plain s", "plain / ours", "processor", "ours MiB", "plain MiB"]
     rows = [
         [
             r["group"], r["items"], r["detail"], r["ours_seconds"], r["plain_seconds"],
             _times(r["ratio"]), _times(r["processor_ratio"]), _mib(r, "ours"), _mib(r, "plain"),
         ]
-        for r in report["results"]
+        for r in told["results"]
     ]  # fmt: skip
     console.table(title, columns, rows)
-    for r in report["results"]:
+    for r in told["results"]:
         if r["plain_left_out"]:
             console.note(f"plain way left out, {_title(r)}: {r['plain_left_out']}")
-    busy = [r["waiting"] for r in report["results"] if r["waiting"] > BUSY]
+    busy = [r["waiting"] for r in told["results"] if r["waiting"] > BUSY]
     if busy:
         console.warn(
             f"others had the processor for up to {max(busy):.0%} of the time in {len(busy)} cases: "
             "trust the processor ratio there, or run again on a quiet machine"
         )
-    cost = report["conure_step_cost"]
+    cost = told["conure_step_cost"]
     if cost is not None:
         verdict = "within" if cost <= COST else "ABOVE"
         console.note(f"a step of conure costs up to {cost:.2f} plain steps of processor time: {verdict} {COST:.2f}")
-    for policy, cost in report["routing_cost"].items():
+    for policy, cost in told["routing_cost"].items():
         verdict = "within" if cost <= ROUTES[policy] else "ABOVE"
         console.note(f"routes by {policy} cost {cost:.2f} plain readings of processor time: {verdict} {ROUTES[policy]}")
-    if report["evaluation_peak_mib"] is not None:
-        verdict = "within" if report["evaluation_within_limit"] else "ABOVE"
+    if told["evaluation_peak_mib"] is not None:
+        verdict = "within" if told["evaluation_within_limit"] else "ABOVE"
         console.note(
-            f"evaluation takes {report['evaluation_peak_mib']:,.0f} MiB above the weights: {verdict} {LIMIT:,}"
+            f"evaluation takes {told['evaluation_peak_mib']:,.0f} MiB above the weights: {verdict} {LIMIT:,}"
         )
 
 

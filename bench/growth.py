@@ -1,7 +1,6 @@
 """`python -m bench.growth`: how a step's time and memory grow with items and length, beside the machine's limits."""
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -15,16 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench import report
 from bench.limits import moved, multiplied
 from bench.pairs import Work, can_measure_memory, peak_memory
 from userrep import console
 from userrep.evaluation.ranking import DotScorer, count_above
-from userrep.files import write_json
 from userrep.models.encoder import Encoder
 from userrep.models.nextitnet import NextItNet
 from userrep.models.sasrec import SasRec
 from userrep.objectives.item_loss import item_loss
-from userrep.run import provenance
 from userrep.sequences.vocab import RESERVED
 
 TOP = Path(__file__).resolve().parent
@@ -51,8 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.draw:
         from bench.growth_picture import draw
 
-        draw(json.loads(asked.out.read_text(encoding="utf-8")), asked.picture)
-        console.note(f"written: {asked.picture}")
+        draw(asked.out, asked.picture)
         return 0
     limits = {"gflops": multiplied(), "gigabytes": moved()}
     console.note(f"this machine: {limits['gflops']:.0f} GFLOP/s, {limits['gigabytes']:.0f} GB/s")
@@ -62,12 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for kind in kinds
         for size in (sizes[:2] if asked.quick else sizes)
     ]
-    report = {
-        "machine": provenance.machine(), "versions": provenance.versions(), "commit": provenance.commit(),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()), "limits": limits, "points": points,
-    }  # fmt: skip
-    write_json(asked.out, report)
-    console.note(f"written: {asked.out}")
+    report.write(asked.out, report.conditions() | {"limits": limits, "points": points})
     return 0
 
 

@@ -1,9 +1,10 @@
 """The picture of growth: time, memory and share of the machine's limit, against one size after another."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from userrep import console
 from userrep.files import replacing
 
 Rows = Sequence[tuple[str, str, str]]  # measure, its words, its scale
@@ -16,10 +17,11 @@ ROWS: Rows = (
 COLUMNS: Columns = ((("full softmax", "sampled softmax", "ranking"), "items"), (("NextItNet", "SASRec"), "length"))
 
 
-def draw(report: dict[str, Any], target: Path, rows: Rows = ROWS, columns: Columns = COLUMNS) -> None:
-    """Draw a panel a measure and size, with a line a kind of work; needs matplotlib."""
+def draw(source: Path, target: Path, rows: Rows = ROWS, columns: Columns = COLUMNS) -> None:
+    """Draw the report in `source`: a panel a measure and size, with a line a kind of work; needs matplotlib."""
     from matplotlib.figure import Figure
 
+    report = json.loads(source.read_text(encoding="utf-8"))
     figure = Figure(figsize=(9, 8), layout="constrained")
     panels = figure.subplots(len(rows), len(columns), sharex="col")
     for row, (measure, words, scale) in zip(panels, rows, strict=True):
@@ -46,3 +48,4 @@ def draw(report: dict[str, Any], target: Path, rows: Rows = ROWS, columns: Colum
     figure.suptitle(f"{machine['cpu']}, {machine['threads']} thread(s): {known}", fontsize=10)
     with replacing(target) as temporary:
         figure.savefig(temporary, format="png", dpi=80)
+    console.note(f"written: {target}")

@@ -6,16 +6,14 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import report
 from bench.hundred_million import Peaks
 from bench.limits import moved
 from userrep import console
-from userrep.files import write_json
-from userrep.run import provenance
 
 TOP = Path(__file__).resolve().parent
 PICTURE = TOP.parent / "docs" / "pictures" / "growth-whole.png"
@@ -47,8 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.draw:
         from bench.growth_picture import draw
 
-        draw(json.loads(asked.out.read_text(encoding="utf-8")), asked.picture, ROWS, COLUMNS)
-        console.note(f"written: {asked.picture}")
+        draw(asked.out, asked.picture, ROWS, COLUMNS)
         return 0
     limits = {"gigabytes": moved()}
     points: list[Point] = []
@@ -59,12 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for point in trained(asked.devices, asked.trained_on, Path(folder)):
             points.append(point)
             console.note(_line(point))
-    report = {
-        "machine": provenance.machine(), "versions": provenance.versions(), "commit": provenance.commit(),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()), "limits": limits, "points": points,
-    }  # fmt: skip
-    write_json(asked.out, report)
-    console.note(f"written: {asked.out}")
+    report.write(asked.out, report.conditions() | {"limits": limits, "points": points})
     return 0
 
 

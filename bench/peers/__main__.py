@@ -6,19 +6,17 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench import report
 from bench.peers.environment import PINS, environment
 from bench.peers.export import export
 from userrep import console
 from userrep.config import compose
-from userrep.files import write_json
-from userrep.run import provenance
 from userrep.sequences.store import open_prepared
 
 HERE = Path(__file__).resolve().parent
@@ -70,14 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     export(data, events, contest.newest)
                 for threads in asked.threads:
                     results += _compare(contest, python, events, threads, asked.turns)
-    report = {
-        "machine": provenance.machine(), "versions": provenance.versions(), "commit": provenance.commit(),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()), "pins": PINS, "settings": COMMON, "results": results,
-    }  # fmt: skip
     _show(results)
     target = asked.out or HERE.parent / "results" / f"peers-{asked.dataset}.json"
-    write_json(target, report)
-    console.note(f"written: {target}")
+    report.write(target, report.conditions() | {"pins": PINS, "settings": COMMON, "results": results})
     return 0
 
 
