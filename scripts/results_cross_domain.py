@@ -10,7 +10,7 @@ training users. The two data sets are largely the same people: this is no indepe
 Each cell is one `userrep` command, so the script goes on where it stopped: finished runs are skipped. Trials run on
 fold 0, are judged by validation alone and chosen for each direction, task and encoder; the choice is then frozen for
 all folds, also for histories of both domains, and for the third direction. Test users are read once, after all choices
-are made.
+are made. What was chosen for docs/results.md is written down in CHOSEN; `--settled` takes it from there.
 """
 
 import argparse
@@ -85,6 +85,13 @@ COMMON = ("trainer.patience=0", "trainer.batch_size=64", "task.norm=batch", "tas
 EPOCHS = {"cold_first": 10, "cold_k": 3}  # updates: some 500 and 1,600; the best epoch by validation is kept
 LONGER = {"full": 2, "scratch": 2}  # times as many epochs; 3 for arms that train few weights, which take longer
 RATES = {"cold_first": (0.0003, 0.001), "cold_k": (0.001, 0.003)}
+_OF_KITCHEN = {"peterrec": (0.0003, 8), "full": (0.001, 0.0), "scratch": (0.001, 0.3)} | {
+    arm: (0.001, 8) for arm in ("lora", "bitfit", "last", "head")
+}
+CHOSEN: dict[tuple[str, str, str], dict[str, tuple[float, float]]] = {  # a rate, and a rank or a decay
+    ("kitchen-food", "cold_first", "nextitnet"): _OF_KITCHEN,
+    ("kitchen-food", "cold_k", "nextitnet"): {arm: (0.001, kept) for arm, (_, kept) in _OF_KITCHEN.items()},
+}
 # 3,100 training users are too few to learn from a random table which items are popular: all arms start from that.
 START = ("task.start=shares",)
 
@@ -96,11 +103,12 @@ def main() -> int:
         made.run([base(direction, model, options, fold) for fold in options.folds], options)
         arms = [arm for arm in ARMS[model] if arm in options.arms]
         for task in options.tasks:
-            for tried in dict.fromkeys((FIRST, task)):
-                settles = DIRECTIONS[direction].settled_by or direction
-                made.run([cell for arm in arms for cell in trials(arm, settles, tried, model, options)], options)
+            if not options.settled:
+                _try(arms, direction, task, model, options)
             frozen = {arm: chosen(arm, direction, task, model, options) for arm in arms}
-            cells = [baseline(name, direction, task, fold, options) for name in BASELINES for fold in options.folds]
+            cells = [
+                baseline(name, direction, task, fold, options) for name in options.baselines for fold in options.folds
+            ]
             cells += [
                 transfer(arm, direction, task, model, fold, frozen[arm], options)
                 for fold in options.folds
@@ -113,6 +121,13 @@ def main() -> int:
             print(f"\n{direction}, {task}, {model}")
             print(made.userrep(("compare", *named, "--reference", (full or named)[0]), options), flush=True)
     return 0
+
+
+def _try(arms: list[str], direction: str, task: str, model: str, options: argparse.Namespace) -> None:
+    """Make the trials that settle a table."""
+    settles = DIRECTIONS[direction].settled_by or direction
+    for tried in dict.fromkeys((FIRST, task)):
+        made.run([cell for arm in arms for cell in trials(arm, settles, tried, model, options)], options)
 
 
 def base(direction: str, model: str, options: argparse.Namespace, fold: int = 0) -> Cell:
@@ -147,8 +162,15 @@ def trials(arm: str, direction: str, task: str, model: str, options: argparse.Na
 
 
 def chosen(arm: str, direction: str, task: str, model: str, options: argparse.Namespace) -> tuple[str, ...]:
-    """Return the overrides of an arm's best trial by validation."""
+    """Return the overrides of an arm's best trial by validation, or those of CHOSEN where all are settled.
+
+    Raises `KeyError` where nothing is settled yet.
+    """
     direction = DIRECTIONS[direction].settled_by or direction
+    if options.settled:
+        rate, kept = CHOSEN[direction, TRIED_AS.get(task, task), model][SETTLED_BY.get(arm, arm)]
+        words = (f"trainer.lr={rate}", f"={kept}")
+        return next(own for own in settings(arm, task) if own[0] == words[0] and own[1].endswith(words[1]))
     return made.best(trials(arm, direction, task, model, options), "ndcg@10", maximise=True).overrides
 
 
@@ -177,9 +199,7 @@ def baseline(arm: str, direction: str, task: str, fold: int, options: argparse.N
     return Cell(folder / f"{arm}-f{fold}", baseline_command(arm, direction, task, fold, options))
 
 
-def baseline_command(
-    arm: str, direction: str, task: str, fold: int, options: argparse.Namespace
-) -> tuple[str, ...]:
+def baseline_command(arm: str, direction: str, task: str, fold: int, options: argparse.Namespace) -> tuple[str, ...]:
     """Return the command of a baseline."""
     asked = (f"dataset={DIRECTIONS[direction].dataset}", *_asked(direction, task))
     return "baseline", arm, *asked, *protocol_words(direction, fold, options)
@@ -207,8 +227,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--models", nargs="+", default=list(ARMS), choices=ARMS)
     parser.add_argument("--arms", nargs="+", default=arms, choices=arms)
+    parser.add_argument("--baselines", nargs="*", default=list(BASELINES), choices=BASELINES)
     parser.add_argument("--folds", nargs="+", type=int, default=list(FOLDS), choices=FOLDS)
     parser.add_argument("--readout", default="mean+items", help="how all arms read a user vector")
+    parser.add_argument("--settled", action="store_true", help="make no trials: take what was chosen for the docs")
     return parser.parse_args()
 
 

@@ -79,9 +79,7 @@ def main() -> int:
     return 0
 
 
-def _cell(
-    task: str, arm: str, fraction: float, draw: int, settings: Settings, options: argparse.Namespace
-) -> Cell:
+def _cell(task: str, arm: str, fraction: float, draw: int, settings: Settings, options: argparse.Namespace) -> Cell:
     few = (f"task.label_fraction={fraction}", f"task.label_draw={draw}", f"seed={draw}")
     path = options.runs / task / f"{arm}-{fraction}-d{draw}-f{options.fold}"
     if arm == CURVES[task].baseline:
@@ -141,9 +139,7 @@ def _profile_settings(options: argparse.Namespace) -> Settings:
     return {arm: profiles.best(arm, own).overrides for arm in ARMS}
 
 
-def _profile_command(
-    arm: str, task: str, overrides: tuple[str, ...], options: argparse.Namespace
-) -> tuple[str, ...]:
+def _profile_command(arm: str, task: str, overrides: tuple[str, ...], options: argparse.Namespace) -> tuple[str, ...]:
     own = _profiles(options)
     shared = (f"protocol.fold={options.fold}", *profiles.COMMON, f"protocol.readout={own.readout}")
     base = str(profiles.base(own.runs, options.fold).path)

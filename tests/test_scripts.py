@@ -33,7 +33,7 @@ def scripts() -> Iterator[None]:
 @pytest.fixture
 def options(tmp_path: Path) -> Namespace:
     runs = {"runs": tmp_path, "profiles": tmp_path / "profiles", "cross": tmp_path / "cross"}
-    return Namespace(**runs, readout="mean+items", labels=1.0, fold=2)
+    return Namespace(**runs, readout="mean+items", labels=1.0, fold=2, settled=False)
 
 
 def typed(command: tuple[str, ...]) -> dict[str, Any]:
@@ -70,6 +70,22 @@ def test_every_command_of_the_cross_domain_tables_is_one(options: Namespace) -> 
         assert left["protocol"] == right["protocol"]
         assert left["protocol"]["fold"] == 3
         assert build(left["task"]).task_name == build(right["task"]).task_name
+
+
+def test_what_was_chosen_is_one_of_the_trials_and_needs_none(options: Namespace) -> None:
+    cross = import_module("results_cross_domain")
+    options.settled = True
+    for (direction, task, model), own in cross.CHOSEN.items():
+        variants = (arm for arm, settled_by in cross.SETTLED_BY.items() if settled_by in own)
+        for arm in (*own, *variants):
+            found = cross.chosen(arm, direction, task, model, options)
+            assert found in cross.settings(arm, task)
+            rate, kept = own.get(arm, own["peterrec"])
+            assert [float(text.rpartition("=")[2]) for text in found[:2]] == [rate, kept]
+    by_day = cross.chosen("full", "kitchen-food-by-day", "cold_k_both", "nextitnet", options)
+    assert by_day == cross.chosen("full", "kitchen-food", "cold_k", "nextitnet", options)
+    with pytest.raises(KeyError):
+        cross.chosen("full", "food-kitchen", "cold_first", "nextitnet", options)
 
 
 def test_a_base_for_each_fold_learns_from_its_training_users(options: Namespace) -> None:
