@@ -8,13 +8,15 @@ an earlier day than the target. All its users have both domains, so that each fo
 training users. The two data sets are largely the same people: this is no independent replication.
 
 Each cell is one `userrep` command, so the script goes on where it stopped: finished runs are skipped. Trials run on
-fold 0, are judged by validation alone and chosen for each direction, task and encoder; the choice is then frozen for
-all folds, also for histories of both domains, and for the third direction. Test users are read once, after all choices
-are made. What was chosen for docs/results.md is written down in CHOSEN; `--settled` takes it from there.
+fold 0 and are judged by validation alone: on `cold_first`, kitchen to food, NextItNet, over rates and over a rank or a
+decay, which an arm then keeps; for each other direction, task and encoder over rates. The choice is then frozen for all
+folds, also for histories of both domains, and for the third direction. Test users are read once, after all choices are
+made. What was chosen for docs/results.md is written down in CHOSEN; `--settled` takes it from there.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -63,6 +65,7 @@ TASKS: dict[str, tuple[str, ...]] = {
 }
 TRIED_AS = {"cold_k_both": "cold_k"}
 FIRST = "cold_first"
+KEPT_FROM = ("kitchen-food", FIRST, "nextitnet")  # where an arm's rank or decay is chosen
 ARMS: dict[str, tuple[str, ...]] = {
     "nextitnet": ("peterrec", "peterrec_c", "peterrec_d", "lora", "bitfit", "full", "last", "head", "scratch"),
     "sasrec": ("peterrec", "lora", "full", "head", "scratch"),
@@ -79,8 +82,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "nextitnet": ("trainer.epochs=15", "model.dilations=[1,2]", "model.scaled=true"),
     "sasrec": ("trainer.epochs=30",),
 }
-# Four trials for every arm, each over what may help it: arms that freeze the item table may change it at low rank. On
-# cold_k, which takes long, an arm keeps the rank or the decay that it chose on cold_first.
+# Each arm tries what may help it: those that freeze the item table may change it at low rank.
 COMMON = ("trainer.patience=0", "trainer.batch_size=64", "task.norm=batch", "task.bias=true")
 EPOCHS = {"cold_first": 10, "cold_k": 3}  # updates: some 500 and 1,600; the best epoch by validation is kept
 LONGER = {"full": 2, "scratch": 2}  # times as many epochs; 3 for arms that train few weights, which take longer
@@ -89,7 +91,7 @@ _OF_KITCHEN = {"peterrec": (0.0003, 8), "full": (0.001, 0.0), "scratch": (0.001,
     arm: (0.001, 8) for arm in ("lora", "bitfit", "last", "head")
 }
 CHOSEN: dict[tuple[str, str, str], dict[str, tuple[float, float]]] = {  # a rate, and a rank or a decay
-    ("kitchen-food", "cold_first", "nextitnet"): _OF_KITCHEN,
+    KEPT_FROM: _OF_KITCHEN,
     ("kitchen-food", "cold_k", "nextitnet"): {arm: (0.001, kept) for arm, (_, kept) in _OF_KITCHEN.items()},
 }
 # 3,100 training users are too few to learn from a random table which items are popular: all arms start from that.
@@ -103,9 +105,7 @@ def main() -> int:
         made.run([base(direction, model, options, fold) for fold in options.folds], options)
         arms = [arm for arm in ARMS[model] if arm in options.arms]
         for task in options.tasks:
-            if not options.settled:
-                _try(arms, direction, task, model, options)
-            frozen = {arm: chosen(arm, direction, task, model, options) for arm in arms}
+            frozen = settle(arms, direction, task, model, options)
             cells = [
                 baseline(name, direction, task, fold, options) for name in options.baselines for fold in options.folds
             ]
@@ -121,13 +121,6 @@ def main() -> int:
             print(f"\n{direction}, {task}, {model}")
             print(made.userrep(("compare", *named, "--reference", (full or named)[0]), options), flush=True)
     return 0
-
-
-def _try(arms: list[str], direction: str, task: str, model: str, options: argparse.Namespace) -> None:
-    """Make the trials that settle a table."""
-    settles = DIRECTIONS[direction].settled_by or direction
-    for tried in dict.fromkeys((FIRST, task)):
-        made.run([cell for arm in arms for cell in trials(arm, settles, tried, model, options)], options)
 
 
 def base(direction: str, model: str, options: argparse.Namespace, fold: int = 0) -> Cell:
@@ -152,26 +145,37 @@ def settings(arm: str, task: str) -> list[tuple[str, ...]]:
 
 def trials(arm: str, direction: str, task: str, model: str, options: argparse.Namespace) -> list[Cell]:
     """Return the runs among which an arm's settings are chosen."""
-    arm = SETTLED_BY.get(arm, arm)
-    tried = TRIED_AS.get(task, task)
+    arm, (direction, task, model) = SETTLED_BY.get(arm, arm), settled_at(direction, task, model)
     found = settings(arm, task)
-    if tried != FIRST:
-        kept = chosen(arm, direction, FIRST, model, options)[1]
+    if (direction, task, model) != KEPT_FROM:
+        kept = chosen(arm, *KEPT_FROM, options)[1]
         found = [setting for setting in found if setting[1] == kept]
-    return [transfer(arm, direction, tried, model, 0, setting, options) for setting in found]
+    return [transfer(arm, direction, task, model, 0, setting, options) for setting in found]
+
+
+def settled_at(direction: str, task: str, model: str) -> tuple[str, str, str]:
+    """Return the direction, task and encoder whose trials settle a table."""
+    return DIRECTIONS[direction].settled_by or direction, TRIED_AS.get(task, task), model
+
+
+def settle(
+    arms: Sequence[str], direction: str, task: str, model: str, options: argparse.Namespace
+) -> dict[str, tuple[str, ...]]:
+    """Make the trials that are missing and return each arm's choice."""
+    for place in dict.fromkeys((KEPT_FROM, settled_at(direction, task, model))):
+        if not (options.settled and place in CHOSEN):
+            made.run([base(place[0], place[2], options)], options)
+            made.run([cell for arm in arms for cell in trials(arm, *place, options)], options)
+    return {arm: chosen(arm, direction, task, model, options) for arm in arms}
 
 
 def chosen(arm: str, direction: str, task: str, model: str, options: argparse.Namespace) -> tuple[str, ...]:
-    """Return the overrides of an arm's best trial by validation, or those of CHOSEN where all are settled.
-
-    Raises `KeyError` where nothing is settled yet.
-    """
-    direction = DIRECTIONS[direction].settled_by or direction
-    if options.settled:
-        rate, kept = CHOSEN[direction, TRIED_AS.get(task, task), model][SETTLED_BY.get(arm, arm)]
-        words = (f"trainer.lr={rate}", f"={kept}")
-        return next(own for own in settings(arm, task) if own[0] == words[0] and own[1].endswith(words[1]))
-    return made.best(trials(arm, direction, task, model, options), "ndcg@10", maximise=True).overrides
+    """Return the overrides of an arm's best trial by validation, or those of CHOSEN where it is to be asked."""
+    place = settled_at(direction, task, model)
+    if options.settled and place in CHOSEN:
+        rate, kept = CHOSEN[place][SETTLED_BY.get(arm, arm)]
+        return next(own for own in settings(arm, task) if own[0].endswith(f"={rate}") and own[1].endswith(f"={kept}"))
+    return made.best(trials(arm, *place, options), "ndcg@10", maximise=True).overrides
 
 
 def transfer(

@@ -155,8 +155,7 @@ def _profile_baseline(arm: str, task: str, options: argparse.Namespace) -> tuple
 def _cross_settings(options: argparse.Namespace) -> Settings:
     own = _cross(options)
     made.run([cross.base(DIRECTION, MODEL, own)], options)
-    made.run([cell for arm in ARMS for cell in cross.trials(arm, DIRECTION, "cold_first", MODEL, own)], options)
-    return {arm: cross.chosen(arm, DIRECTION, "cold_first", MODEL, own) for arm in ARMS}
+    return cross.settle(ARMS, DIRECTION, "cold_first", MODEL, own)
 
 
 def _cross_command(arm: str, task: str, overrides: tuple[str, ...], options: argparse.Namespace) -> tuple[str, ...]:
