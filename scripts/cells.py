@@ -32,12 +32,14 @@ class Cell:
         return record
 
 
-def parser(description: str | None, runs: Path) -> argparse.ArgumentParser:
-    """Return a parser with the options of every script of results."""
+def parser(description: str | None, runs: Path, settles: bool = False) -> argparse.ArgumentParser:
+    """Return a parser with the options of every script of results; `settles`: its trials have settled something."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--runs", type=Path, default=runs, help="where the runs go")
     made.add_argument("--data-dir", type=Path, default=Path("data"))
     made.add_argument("--jobs", type=int, default=2, help="processes at once, one thread each")
+    if settles:
+        made.add_argument("--settled", action="store_true", help="make no trials: what the docs chose")
     return made
 
 

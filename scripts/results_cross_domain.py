@@ -226,7 +226,7 @@ def protocol_words(direction: str, fold: int, options: argparse.Namespace) -> tu
 
 def _options() -> argparse.Namespace:
     arms = list(dict.fromkeys(arm for own in ARMS.values() for arm in own))
-    parser = made.parser(__doc__, Path("runs/cross-domain"))
+    parser = made.parser(__doc__, Path("runs/cross-domain"), settles=True)
     parser.add_argument("--directions", nargs="+", default=list(DIRECTIONS), choices=DIRECTIONS)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--models", nargs="+", default=list(ARMS), choices=ARMS)
@@ -234,7 +234,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--baselines", nargs="*", default=list(BASELINES), choices=BASELINES)
     parser.add_argument("--folds", nargs="+", type=int, default=list(FOLDS), choices=FOLDS)
     parser.add_argument("--readout", default="mean+items", help="how all arms read a user vector")
-    parser.add_argument("--settled", action="store_true", help="make no trials: take what was chosen for the docs")
     return parser.parse_args()
 
 
