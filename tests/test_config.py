@@ -114,6 +114,7 @@ def test_a_key_that_the_yaml_leaves_out_may_be_set_if_the_class_takes_it() -> No
         ("seed", "cannot read the override 'seed'", "key=value"),
         ("a b", "cannot read the override 'a b'", "key=value"),
         ("", "cannot read the override ''", "key=value"),
+        ("trainer.lr=" + "[" * 5_000 + "]" * 5_000, "cannot read the override", "key=value"),
         ("method=full", "pretrain does not use 'method'", "leave 'method=full' out"),
         ("hydra.searchpath=[x]", "unknown key 'hydra'", ""),
         ("hydra/launcher=x", "nested groups are not used", ""),
@@ -201,6 +202,8 @@ def test_a_broken_or_wrong_folder_is_named(tmp_path: Path) -> None:
     assert "holds no config group" in refused("pretrain", config_dir=tmp_path).message
     folder = write(tmp_path, trainer__broken="a: [")
     refused("pretrain", "trainer=broken", config_dir=folder)
+    folder = write(tmp_path, trainer__deep="a: " + "[" * 5_000 + "]" * 5_000)
+    refused("pretrain", "trainer=deep", config_dir=folder)
     folder = write(tmp_path, trainer__empty="epochs: 3")
     assert "no trainer was chosen" in refused("pretrain", "trainer=empty", config_dir=folder).message
 

@@ -118,6 +118,9 @@ def test_damaged_files_are_data_errors(tmp_path: Path) -> None:
         (b"a: [", read_yaml),
         (b"\xff", read_json),
         (b"\xff", read_yaml),
+        (b"[" * 200_000 + b"]" * 200_000, read_json),
+        (b"[" * 200_000 + b"]" * 200_000, read_yaml),
+        (b"- " * 200_000, read_yaml),
     ):
         path.write_bytes(content)
         with pytest.raises(DataError) as caught:

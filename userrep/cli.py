@@ -13,7 +13,7 @@ import userrep
 from userrep import command, team
 from userrep.arguments import COLUMN, COMPOSING, MAKING, Run, choices_of
 from userrep.looking import looking
-from userrep.verb import Ask, register, rehearse
+from userrep.verb import Ask, call, register, rehearse
 
 app = typer.Typer(
     name="userrep",
@@ -222,8 +222,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     team.remember(words)
-    sys.exit(
-        command.conduct(
-            lambda: app(words, prog_name="userrep", standalone_mode=False), json="--json" in words
-        )
-    )
+    sys.exit(command.conduct(lambda: call(app, words), json="--json" in words))

@@ -50,7 +50,7 @@ def _read(text: str) -> "Override":
 
     try:
         return OverridesParser.create().parse_override(text)
-    except HydraException as error:
+    except (HydraException, RecursionError) as error:
         cause = f"cannot read the override {text!r}: {_first_line(error)}"
         named = [f"{group}={text}" for group in GROUPS if text in choices(group)]
         asked = f"did you mean {' or '.join(named)}? " if named else ""
@@ -97,7 +97,7 @@ def compose_files(overrides: Iterable[str], config_dir: Path | None) -> tuple[di
                 composed = hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
             chosen = dict(composed.hydra.runtime.choices)
             return _resolved(composed), chosen
-        except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        except (HydraException, OmegaConfBaseException, YAMLError, RecursionError) as error:
             kind = MisfitError if isinstance(error, ConfigCompositionException) else ConfigError
             raise kind(_first_line(error), "see conf/ for the groups and their keys") from error
         finally:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,17 @@ def register(
     return decorate
 
 
+def call(app: typer.Typer, words: Sequence[str]) -> Any:
+    """Run a command line of `app`, whose commands are all there, and return what it answers."""
+    return _built(app)(list(words), prog_name="userrep", standalone_mode=False)
+
+
+@cache
+def _built(app: typer.Typer) -> Callable[..., Any]:
+    """Build the commands once: a sweep rehearses hundreds of lines."""
+    return typer.main.get_command(app)
+
+
 def rehearse(app: typer.Typer, words: Sequence[str], *, base_is_there: bool = True) -> dict[str, Any]:
     """Check a command line of `app` without doing it; return what its dry run would answer, as far as there is one.
 
@@ -72,7 +83,7 @@ def rehearse(app: typer.Typer, words: Sequence[str], *, base_is_there: bool = Tr
     token = _rehearsal.set(partial(command.rehearse, base_is_there=base_is_there))
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            answer = app(list(words), prog_name="userrep", standalone_mode=False)
+            answer = call(app, words)
     except Exception as error:
         raise command.explained(error) from error
     finally:

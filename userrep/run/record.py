@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from userrep.errors import DataError, UsageError, VerificationError
-from userrep.files import digest, explaining_write_errors, read_json, read_yaml, read_yaml_end, sha256_of
+from userrep.files import digest, explaining_write_errors, read_json, read_yaml, sha256_of
 from userrep.sequences.store import DESCRIPTIVE
 
 FORMAT = 1
@@ -48,10 +48,10 @@ class Run:
 
     @cached_property
     def choices(self) -> dict[str, str]:
-        """The choice made in each config group; of an old run, from the end of its config."""
+        """The choice made in each config group; of an old run, from its config."""
         recorded = self.record.get("choices")
         if recorded is None:
-            recorded = (read_yaml_end(self.path / CONFIG, "choices") or {}).get("choices")
+            recorded = self.config.get("choices")
         return dict(recorded or {})
 
     @cached_property
