@@ -39,6 +39,7 @@ results-%: scripts/results_%.py $(READY)
 
 lint: $(READY) ## check style
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 type: $(READY) ## check types
 	$(BIN)/mypy

@@ -222,9 +222,7 @@ def _show(told: dict[str, Any]) -> None:
         console.note(f"routes by {policy} cost {cost:.2f} plain readings of processor time: {verdict} {ROUTES[policy]}")
     if told["evaluation_peak_mib"] is not None:
         verdict = "within" if told["evaluation_within_limit"] else "ABOVE"
-        console.note(
-            f"evaluation takes {told['evaluation_peak_mib']:,.0f} MiB above the weights: {verdict} {LIMIT:,}"
-        )
+        console.note(f"evaluation takes {told['evaluation_peak_mib']:,.0f} MiB above the weights: {verdict} {LIMIT:,}")
 
 
 def _times(ratio: float | None) -> str:

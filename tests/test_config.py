@@ -67,9 +67,7 @@ def test_origins_name_the_keys_that_were_set_and_the_files_of_the_user(tmp_path:
 
 def test_a_verb_brings_its_own_trainer_unless_one_is_named() -> None:
     assert compose("transfer")["choices"]["trainer"] == "transfer"
-    assert (
-        compose("prune")["choices"] | {"trainer": "prune", "method": "prune"} == compose("prune")["choices"]
-    )
+    assert compose("prune")["choices"] | {"trainer": "prune", "method": "prune"} == compose("prune")["choices"]
     assert compose("transfer", ["trainer=pretrain"])["choices"]["trainer"] == "pretrain"
 
 

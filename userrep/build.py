@@ -188,9 +188,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin in (list, Sequence, tuple) or hint in (list, tuple):
         inner = [option for option in typing.get_args(hint) if option is not ...]
         alike = len(inner) == 1
-        return isinstance(value, (list, tuple)) and (
-            not alike or all(_fits(item, inner[0]) for item in value)
-        )
+        return isinstance(value, (list, tuple)) and (not alike or all(_fits(item, inner[0]) for item in value))
     return True
 
 

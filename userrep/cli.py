@@ -28,21 +28,15 @@ _verb = partial(register, app)
 
 @_verb("download", *COMPOSING, "fresh")
 def download(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The data set.", autocompletion=choices_of("dataset"))
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The data set.", autocompletion=choices_of("dataset"))],
     from_file: Annotated[
         list[Path] | None,
         typer.Option(help="An archive, a folder or a file that is here already; may be given again."),
     ] = None,
-    accept_licence: Annotated[
-        bool, typer.Option("--accept-licence", help="Accept the data's licence.")
-    ] = False,
+    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="Accept the data's licence.")] = False,
 ) -> Ask:
     """Fetch a data set, check it and unpack it."""
-    return Ask(
-        {"dataset": name}, extra={"name": name, "from_file": from_file, "accept_licence": accept_licence}
-    )
+    return Ask({"dataset": name}, extra={"name": name, "from_file": from_file, "accept_licence": accept_licence})
 
 
 @_verb("preprocess", *COMPOSING, "dataset", "fresh")
@@ -62,18 +56,14 @@ def preprocess(
         list[str] | None, typer.Option(help="A column of the users to predict; may be given again.")
     ] = None,
     items_file: Annotated[Path | None, typer.Option(help="A table of items with their texts.")] = None,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Count broken rows and leave them out.")
-    ] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Count broken rows and leave them out.")] = False,
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Memory to stay below, such as 4GiB, the default.")
     ] = None,
     stream: Annotated[
         bool | None, typer.Option("--stream/--no-stream", help="By way of the disk, or all in memory; by size.")
     ] = None,
-    on: Annotated[
-        str | None, typer.Option(metavar="ENGINE", help="Divide and sort on a cluster: ray.")
-    ] = None,
+    on: Annotated[str | None, typer.Option(metavar="ENGINE", help="Divide and sort on a cluster: ray.")] = None,
 ) -> Ask:
     """Turn raw files, or events of your own, into sequences and splits; audit and describe them."""
     columns = {
@@ -117,12 +107,8 @@ def plan(
 @_verb("prune", *COMPOSING, *MAKING, "config", "method", "device")
 def prune(
     base: Run,
-    keep: Annotated[
-        float | None, typer.Option(help="Share of each tensor's weights to keep, in (0, 1].")
-    ] = None,
-    export: Annotated[
-        Path | None, typer.Option(help="Write the pruned encoder as plain weights there.")
-    ] = None,
+    keep: Annotated[float | None, typer.Option(help="Share of each tensor's weights to keep, in (0, 1].")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write the pruned encoder as plain weights there.")] = None,
 ) -> Ask:
     """Drop an encoder's smallest weights and retrain the rest."""
     return Ask({"method.keep": keep}, base=base, extra={"keep": keep, "export": export})
@@ -130,9 +116,7 @@ def prune(
 
 @_verb("baseline", *COMPOSING, *MAKING, "dataset", "task", "base", "device")
 def baseline(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The baseline.", autocompletion=choices_of("baseline"))
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The baseline.", autocompletion=choices_of("baseline"))],
 ) -> Ask:
     """Run a baseline on the same split; it writes an ordinary run."""
     return Ask({"baseline": name}, extra={"name": name})
@@ -140,15 +124,11 @@ def baseline(
 
 @_verb("import", *COMPOSING, *MAKING, "dataset")
 def import_(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A state dict.", show_default=False)
-    ],
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A state dict.", show_default=False)],
     kind: Annotated[str, typer.Option(help="The published code it comes from, such as tenrec-nextitnet.")],
     shape: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE", help="What the weights do not tell, such as dilations=[1,4]; repeatable."
-        ),
+        typer.Option(metavar="KEY=VALUE", help="What the weights do not tell, such as dilations=[1,4]; repeatable."),
     ] = None,
     items: Annotated[
         Path | None, typer.Option(help="A csv of raw_item,row: which row of the checkpoint is which item.")

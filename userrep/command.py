@@ -82,9 +82,7 @@ def _stage(verb: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-        raise UsageError(
-            f"this version cannot {verb} yet", "see userrep --help for what it can do"
-        ) from error
+        raise UsageError(f"this version cannot {verb} yet", "see userrep --help for what it can do") from error
 
 
 def _show_plan(answer: dict[str, Any]) -> None:

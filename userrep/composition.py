@@ -150,9 +150,7 @@ def _refuse_unresolvable(value: Any, at: str) -> None:
     elif value == "???":
         raise ConfigError(f"{at} is missing", f"give it: {at}=...")
     elif isinstance(value, str) and "${" in _REFERENCE.sub("", value):
-        raise ConfigError(
-            f"{at} is {value!r}", "only references to other keys are allowed, such as ${model.width}"
-        )
+        raise ConfigError(f"{at} is {value!r}", "only references to other keys are allowed, such as ${model.width}")
 
 
 def _first_line(error: Exception) -> str:

@@ -247,9 +247,7 @@ def _verb_choices(groups: list[str], verb: Verb, config_dir: Path | None) -> lis
     if wanted and "experiment" in given:  # what an experiment chose stays
         without = _bare_choices(config_dir)
         _, chosen = compose_files(groups, config_dir)
-        wanted = {
-            group: choice for group, choice in wanted.items() if chosen.get(group) == without.get(group)
-        }
+        wanted = {group: choice for group, choice in wanted.items() if chosen.get(group) == without.get(group)}
     return [f"{group}={choice}" for group, choice in wanted.items()]
 
 

@@ -53,9 +53,7 @@ class Interrupted(UserRepError):
     exit_code, kind = 130, "interrupted"
 
     def __init__(self, signum: int = signal.SIGINT, hint: str = "") -> None:
-        super().__init__(
-            f"interrupted by {signal.Signals(signum).name}", hint or "run the same command again to go on"
-        )
+        super().__init__(f"interrupted by {signal.Signals(signum).name}", hint or "run the same command again to go on")
         self.signum = signum
         self.exit_code = 128 + signum  # type: ignore[misc]  # 130 for SIGINT, 143 for SIGTERM
 

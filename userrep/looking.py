@@ -63,9 +63,7 @@ def chain(
 def compare(
     runs: Runs,
     metric: Annotated[list[str] | None, typer.Option(help="A metric to compare; may be given again.")] = None,
-    reference: Annotated[
-        Path | None, typer.Option(help="The run the others are held against; the first.")
-    ] = None,
+    reference: Annotated[Path | None, typer.Option(help="The run the others are held against; the first.")] = None,
     margin: Annotated[
         float | None, typer.Option(help="What still counts as good, such as 0.01; by the metric.")
     ] = None,
@@ -73,9 +71,7 @@ def compare(
     latex: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the table for LaTeX there, - for stdout.")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Compare runs of unlike protocols all the same.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Compare runs of unlike protocols all the same.")] = False,
 ) -> Ask:
     """Put runs side by side, with paired intervals."""
     extra = {"runs": runs, "metrics": tuple(metric or ()), "reference": reference, "force": force}

@@ -50,10 +50,7 @@ def register(
 
         shared = [key for key in COMMON if key in common]
         kind = inspect.Parameter.KEYWORD_ONLY
-        added = [
-            inspect.Parameter(key, kind, default=COMMON[key][1], annotation=COMMON[key][0])
-            for key in shared
-        ]
+        added = [inspect.Parameter(key, kind, default=COMMON[key][1], annotation=COMMON[key][0]) for key in shared]
         parameters = [*(parameter.replace(kind=kind) for parameter in own.values()), *added]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -19,9 +19,7 @@ def zip_of(**files: bytes) -> bytes:
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    site = Site(
-        body=zip_of(**{"u.data": b"1\t2\t3\t4\n" * 40, "u.user": b"1|24|M\n", "README": b"not wanted"})
-    )
+    site = Site(body=zip_of(**{"u.data": b"1\t2\t3\t4\n" * 40, "u.user": b"1|24|M\n", "README": b"not wanted"}))
     server = serve(site)
     yield site
     server.shutdown()

@@ -35,9 +35,7 @@ def toy(site: Site, tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def request(
-    tmp_path: Path, toy: dict[str, Any], fresh: bool = False, dry_run: bool = False, **extra: Any
-) -> Request:
+def request(tmp_path: Path, toy: dict[str, Any], fresh: bool = False, dry_run: bool = False, **extra: Any) -> Request:
     write_yaml(tmp_path / "conf" / "dataset" / "toy.yaml", toy)
     return Request(
         overrides=("dataset=toy",),
@@ -127,16 +125,12 @@ def test_a_source_that_fails_is_named_and_the_next_one_used(
     assert cause in line
 
 
-def test_a_wrong_checksum_moves_on_to_the_next_source(
-    site: Site, tmp_path: Path, toy: dict[str, Any]
-) -> None:
+def test_a_wrong_checksum_moves_on_to_the_next_source(site: Site, tmp_path: Path, toy: dict[str, Any]) -> None:
     site.faults = [sends(b"x" * len(site.body))]
     assert "mirror" in run(request(tmp_path, toy))["source"]
 
 
-def test_when_all_fail_the_steps_by_hand_are_the_remedy(
-    site: Site, tmp_path: Path, toy: dict[str, Any]
-) -> None:
+def test_when_all_fail_the_steps_by_hand_are_the_remedy(site: Site, tmp_path: Path, toy: dict[str, Any]) -> None:
     site.faults = [answers(404)] * 2
     with pytest.raises(DataError, match="no source could be fetched") as caught:
         run(request(tmp_path, toy))
@@ -144,9 +138,7 @@ def test_when_all_fail_the_steps_by_hand_are_the_remedy(
     assert contents(tmp_path / "data") == set()
 
 
-def test_a_hostile_archive_with_the_right_checksum_is_refused(
-    site: Site, tmp_path: Path, toy: dict[str, Any]
-) -> None:
+def test_a_hostile_archive_with_the_right_checksum_is_refused(site: Site, tmp_path: Path, toy: dict[str, Any]) -> None:
     site.body = site.body.replace(b"toy/README", b"../README.")  # same length in both of its headers
     for source in toy["sources"][:2]:
         source["sha256"] = sha256(site.body).hexdigest()
@@ -165,9 +157,7 @@ def test_a_file_at_hand_needs_no_network(site: Site, tmp_path: Path, toy: dict[s
     assert archive.exists()
 
 
-def test_a_damaged_file_at_hand_leaves_the_good_files_alone(
-    site: Site, tmp_path: Path, toy: dict[str, Any]
-) -> None:
+def test_a_damaged_file_at_hand_leaves_the_good_files_alone(site: Site, tmp_path: Path, toy: dict[str, Any]) -> None:
     first = run(request(tmp_path, toy))
     archive = tmp_path / "toy.zip"
     archive.write_bytes(site.body[: len(site.body) // 2])
@@ -212,9 +202,7 @@ def test_a_data_set_without_sources_has_nothing_to_download(tmp_path: Path, toy:
     assert run(request(tmp_path, toy | {"sources": []}))["files"] == {}
 
 
-def test_a_fetch_that_broke_off_is_resumed_by_the_next_run(
-    site: Site, tmp_path: Path, toy: dict[str, Any]
-) -> None:
+def test_a_fetch_that_broke_off_is_resumed_by_the_next_run(site: Site, tmp_path: Path, toy: dict[str, Any]) -> None:
     def stops(handler: Handler) -> None:
         handler.send_file(upto=50)
 

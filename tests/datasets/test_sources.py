@@ -33,9 +33,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     with zipfile.ZipFile(folder / "toy_data-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr(INNER, "user_id:token\r\n1\r\n")
-        wheel.writestr(
-            "toy_data-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: toy-data\nVersion: 1.0\n"
-        )
+        wheel.writestr("toy_data-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: toy-data\nVersion: 1.0\n")
         wheel.writestr("toy_data-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         wheel.writestr("toy_data-1.0.dist-info/RECORD", "")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
@@ -47,9 +45,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def wheel_of(shelf: Path, requirement: str = "toy-data==1.0") -> PipWheel:
     content = next(shelf.glob("*.whl")).read_bytes()
     digest = sha256(content).hexdigest()
-    return PipWheel(
-        requirement=requirement, size=len(content), sha256=digest, members=[INNER], layout="atomic"
-    )
+    return PipWheel(requirement=requirement, size=len(content), sha256=digest, members=[INNER], layout="atomic")
 
 
 def test_a_web_source_yields_its_archive_and_cleans_up(site: Site, tmp_path: Path) -> None:
@@ -109,9 +105,7 @@ def test_a_wheel_that_pip_cannot_find_is_said_in_one_line(shelf: Path, tmp_path:
     assert "\n" not in str(caught.value)
 
 
-def test_an_index_out_of_reach_is_said_so(
-    shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_index_out_of_reach_is_said_so(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     with pytest.raises(Unavailable, match="cannot reach the package index"):
@@ -126,9 +120,7 @@ def test_another_wheel_than_the_known_one_is_refused(shelf: Path, tmp_path: Path
         source.fetched(tmp_path).__enter__()
 
 
-@pytest.mark.parametrize(
-    "requirement", ["--index-url=http://x", "toy-data", "toy @ http://x/y.whl", "a==1 b==2"]
-)
+@pytest.mark.parametrize("requirement", ["--index-url=http://x", "toy-data", "toy @ http://x/y.whl", "a==1 b==2"])
 def test_a_requirement_is_a_pinned_name_and_nothing_else(requirement: str) -> None:
     with pytest.raises(ConfigError, match="no pinned requirement"):
         PipWheel(requirement=requirement)
@@ -141,9 +133,7 @@ def test_an_archive_at_hand_is_recognised_by_its_checksum(site: Site, shelf: Pat
     assert recognise(next(shelf.glob("*.whl")), sources) == (sources[1], True)
 
 
-def test_an_archive_repacked_by_the_user_is_recognised_by_its_members(
-    site: Site, shelf: Path, tmp_path: Path
-) -> None:
+def test_an_archive_repacked_by_the_user_is_recognised_by_its_members(site: Site, shelf: Path, tmp_path: Path) -> None:
     sources = [wheel_of(shelf), web(site, sha256="0" * 64)]
     (tmp_path / "toy.zip").write_bytes(site.body)
     assert recognise(tmp_path / "toy.zip", sources) == (sources[1], False)

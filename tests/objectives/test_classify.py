@@ -98,9 +98,7 @@ def test_the_untrained_head_is_the_best_constant_guess_of_the_training_cases(
     np.testing.assert_allclose(result.probabilities, np.tile(shares, (len(result.users), 1)), rtol=1e-6)
 
 
-def test_labels_of_validation_and_test_users_move_no_start(
-    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_labels_of_validation_and_test_users_move_no_start(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, before, after = encoder_for(prepared), Classify("age"), Classify("age")
     before.setup(encoder, prepared, PROTOCOL)
     labels, held_out = prepared.labels("age"), prepared.split("folds", 0).user_role != 0

@@ -141,9 +141,10 @@ def test_numbers_cases_and_answers_are_those_of_the_leading_part() -> None:
     assert (together.task_name, together.splits) == ("next_item", ("events",))
     for role in ROLES:
         assert together.cases(data, PROTOCOL, role).ends.tolist() == lead.cases(data, PROTOCOL, role).ends.tolist()
-    assert together.evaluate(encoder, data, PROTOCOL, "test").metrics() == lead.evaluate(
-        encoder, data, PROTOCOL, "test"
-    ).metrics()
+    assert (
+        together.evaluate(encoder, data, PROTOCOL, "test").metrics()
+        == lead.evaluate(encoder, data, PROTOCOL, "test").metrics()
+    )
     assert torch.equal(together.scores(encoder, tiny.histories()), lead.scores(encoder, tiny.histories()))
 
 
@@ -187,9 +188,11 @@ def together_kind(monkeypatch: pytest.MonkeyPatch) -> str:
     """Teach the tests of the loop a kind of job."""
 
     def both(encoder: Encoder) -> tuple[Objective, list[Phase], str]:
-        return Together({"next": NextItem(loss="sampled", negatives=8), "near": Near()}, {"near": 0.5}), [
-            Phase("train", ("*",))
-        ], "last"
+        return (
+            Together({"next": NextItem(loss="sampled", negatives=8), "near": Near()}, {"near": 0.5}),
+            [Phase("train", ("*",))],
+            "last",
+        )
 
     monkeypatch.setitem(KINDS, "together", both)
     return "together"

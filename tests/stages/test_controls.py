@@ -103,9 +103,7 @@ def test_a_method_is_no_control_of_itself_and_an_unknown_one_is_refused_before_a
     assert not Path("d").exists()
 
 
-def test_the_table_names_the_gain_and_what_less_means(
-    transfer: Any, userrep: Any, prepared_data_dir: Path
-) -> None:
+def test_the_table_names_the_gain_and_what_less_means(transfer: Any, userrep: Any, prepared_data_dir: Path) -> None:
     words = ("--method", "last", "method.table_rank=1", "--controls", "scratch,head", "--run", "a")
     told = userrep("transfer", *TRAIN, *words, "--data-dir", str(prepared_data_dir))
     assert "transfer gain over scratch, 24 validation users" in told.out

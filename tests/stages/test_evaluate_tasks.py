@@ -96,9 +96,7 @@ def test_what_is_no_chain_is_refused(ask: Any, chain: Path) -> None:
     assert "no chain" in ask("evaluate", "runs/majority", "--tasks", "all", code=2)["message"]
 
 
-def test_every_task_is_exported_as_a_plain_run_with_the_same_metrics(
-    ask: Any, chain: Path, prepared: Prepared
-) -> None:
+def test_every_task_is_exported_as_a_plain_run_with_the_same_metrics(ask: Any, chain: Path, prepared: Prepared) -> None:
     answer = ask("evaluate", "runs/3", "--tasks", "all", "--export", "plain")
     assert [row["export"] for row in answer["tasks"]] == [
         "plain/1-next_item", "plain/2-chain_gender", "plain/3-chain_age",

@@ -49,9 +49,7 @@ def naive(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return centred @ directions[:, [-1, -2]], values[[-1, -2]] / values.sum()
 
 
-def test_a_map_is_a_picture_of_all_users_with_the_variance_it_shows(
-    draw: Any, made: Path, prepared: Prepared
-) -> None:
+def test_a_map_is_a_picture_of_all_users_with_the_variance_it_shows(draw: Any, made: Path, prepared: Prepared) -> None:
     pytest.importorskip("matplotlib")
     answer, sequences = draw("--readout", "items"), prepared.sequences()
     assert Path("map.png").read_bytes().startswith(b"\x89PNG")
@@ -135,9 +133,7 @@ def test_umap_lays_users_out_the_same_way_each_time() -> None:
         ((), "nowhere", 2, "does not exist"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(
-    draw: Any, words: tuple[str, ...], source: str, code: int, part: str
-) -> None:
+def test_what_cannot_be_drawn_is_refused(draw: Any, words: tuple[str, ...], source: str, code: int, part: str) -> None:
     pytest.importorskip("matplotlib")
     error = draw(*words, code=code, source=source)
     assert part in error["message"]

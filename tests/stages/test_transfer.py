@@ -147,9 +147,7 @@ def test_pruning_reports_three_stages_and_exports_a_plain_encoder(small: Any, ba
         small("evaluate", f"from-{source}")
 
 
-def test_what_was_pruned_can_be_pruned_again_and_its_masks_are_kept(
-    small: Any, base: Path, prepared: Prepared
-) -> None:
+def test_what_was_pruned_can_be_pruned_again_and_its_masks_are_kept(small: Any, base: Path, prepared: Prepared) -> None:
     small("prune", "base", "--keep", "0.5", "trainer.epochs=1", "--run", "half")
     answer = small("prune", "half", "--keep", "0.2", "trainer.epochs=1", "--run", "fifth")
     assert answer["sparsity"] > 0.79

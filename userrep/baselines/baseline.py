@@ -67,4 +67,3 @@ class Baseline(Component, ABC):
         best = max(range(len(found)), key=lambda index: sign * self.trials[index].metrics[task.metric])
         self.chosen, self.validated = self.trials[best], found[best][1]
         return self.validated if role == "valid" else predict(self.chosen.settings, role)
-

@@ -64,9 +64,7 @@ class ProbeOnBase(FromBase, Probe):
     def __init__(self, strengths: Sequence[float] = probe.STRENGTHS) -> None:
         super().__init__((self.reads,), strengths)
 
-    def features(
-        self, kind: str, data: Prepared, protocol: Protocol, ends: np.ndarray, seed: int
-    ) -> probe.Features:
+    def features(self, kind: str, data: Prepared, protocol: Protocol, ends: np.ndarray, seed: int) -> probe.Features:
         sequences, vectors = data.sequences(protocol.source), self.vectors(self.base(), protocol, seed)
         standard = standardised(vectors, seen_histories(data, protocol, ends))
         return lambda cases: standard(read_before(sequences, cases))

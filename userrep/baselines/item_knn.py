@@ -57,9 +57,7 @@ class ItemKNN(Ranker):
         tables = similarities(read, chosen, self.shrinkages, max(self.neighbours), before is answers)
 
         def score(settings: Settings, cases: Cases) -> Scorer:
-            bags = recent_bags(
-                read_before(sequences, cases), sequences.vocab_size, settings["decay"], protocol.history
-            )
+            bags = recent_bags(read_before(sequences, cases), sequences.vocab_size, settings["decay"], protocol.history)
             return SparseScorer(bags, nearest(tables[settings["shrinkage"]], settings["neighbours"]), unreached)
 
         return score

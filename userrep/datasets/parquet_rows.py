@@ -44,9 +44,7 @@ def read_parquet(path: Path, names: Sequence[str], most: int | None = None) -> t
     return _texts(frame, names, whole, 0), Faults(path, "row")
 
 
-def parquet_chunks(
-    path: Path, names: Sequence[str], rows: int, begin: int
-) -> Iterator[tuple[pl.DataFrame, int, bool]]:
+def parquet_chunks(path: Path, names: Sequence[str], rows: int, begin: int) -> Iterator[tuple[pl.DataFrame, int, bool]]:
     """Read what `read_parquet` does, so many rows at a time, from row `begin` on; also the end, and if it is all."""
     schema = _check(path, names)
     try:

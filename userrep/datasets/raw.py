@@ -59,9 +59,7 @@ def intact(folder: Path) -> dict[str, Any] | None:
     return record if whole else None
 
 
-def install(
-    archive: Path | Sequence[Path], source: Source, folder: Path, *, verified: bool
-) -> dict[str, Any]:
+def install(archive: Path | Sequence[Path], source: Source, folder: Path, *, verified: bool) -> dict[str, Any]:
     """Take the members of `source` out of `archive` (or files, or a folder) into `folder`.
 
     The record comes last and is returned; its sha256 is null where there was not one archive.

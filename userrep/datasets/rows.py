@@ -37,9 +37,7 @@ class Glance:
     rows: pl.DataFrame
 
 
-def glance(
-    path: Path, separator: str | None = None, quote: str | None = '"', header: Sequence[str] = ()
-) -> Glance:
+def glance(path: Path, separator: str | None = None, quote: str | None = '"', header: Sequence[str] = ()) -> Glance:
     """Look at the beginning of a table; broken rows in it are passed over.
 
     Raises:

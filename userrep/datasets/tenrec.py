@@ -63,8 +63,10 @@ class Tenrec(Dataset):
         rows = _scan(path, ["user_id", "item_id", signal]).with_row_index("line", offset=2)
         odd = ~pl.col(signal).fill_null("").is_in([*TRUE, *FALSE])
         empty = pl.col("user_id").is_null() | pl.col("item_id").is_null()
-        fault = pl.when(empty).then(pl.lit("a row without user or item")).otherwise(
-            pl.format(f"{signal} is '{{}}', not 0 or 1", pl.col(signal).fill_null(""))
+        fault = (
+            pl.when(empty)
+            .then(pl.lit("a row without user or item"))
+            .otherwise(pl.format(f"{signal} is '{{}}', not 0 or 1", pl.col(signal).fill_null("")))
         )
         try:
             refuse_lines(path, rows.filter(odd | empty).select("line", fault=fault))

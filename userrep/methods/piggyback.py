@@ -82,9 +82,7 @@ class Piggyback(Method):
     paper: ClassVar[str] = "Mallya et al., ECCV 2018"
     joint: ClassVar[str] = "weight"
 
-    def __init__(
-        self, threshold: float = 5e-3, start: float = 1e-2, table_rank: int = 0, stem_patch: int = 0
-    ) -> None:
+    def __init__(self, threshold: float = 5e-3, start: float = 1e-2, table_rank: int = 0, stem_patch: int = 0) -> None:
         super().__init__(table_rank, stem_patch)
         if not 0 <= threshold < start < float("inf"):
             raise ConfigError(

@@ -33,4 +33,3 @@ class SwiGlu(Sublayer):
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
         gate, value = self.expand(states).chunk(2, dim=-1)  # (B, T, hidden) each
         return self.contract(F.silu(gate) * value) * keep
-

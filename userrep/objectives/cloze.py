@@ -91,4 +91,3 @@ class Cloze(Behaviour):
         """Put MASK behind the newest event, in place of the oldest step, and read its state."""
         asked = torch.cat([items[:, 1:], items.new_full((len(items), 1), MASK)], dim=1)
         return encoder(asked)[:, -1]
-

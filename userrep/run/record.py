@@ -91,13 +91,10 @@ class Run:
             return None
         path = Path(os.path.normpath(self.path / recorded["path"]))
         if not (path / RECORD).is_file():
-            raise DataError(
-                f"the base of {self.path} is gone: {path}", "bring it back, or make the run again"
-            )
+            raise DataError(f"the base of {self.path} is gone: {path}", "bring it back, or make the run again")
         base = open_run(path, self.checked)
         if self.checked and (
-            base.weights_hash != recorded["weights_hash"]
-            or sha256_of(base.weights) != recorded["weights_hash"]
+            base.weights_hash != recorded["weights_hash"] or sha256_of(base.weights) != recorded["weights_hash"]
         ):
             raise VerificationError(
                 f"the base {path} changed after {self.path} was made from it",
@@ -138,16 +135,12 @@ def open_run(path: Path | str, checked: bool = True) -> Run:
     folder = Path(path)
     if not (folder / RECORD).is_file():
         what = "holds no run" if folder.is_dir() else "does not exist"
-        raise UsageError(
-            f"{folder} {what}", f"name a folder with a {RECORD} in it, such as those below runs/"
-        )
+        raise UsageError(f"{folder} {what}", f"name a folder with a {RECORD} in it, such as those below runs/")
     record = read_json(folder / RECORD)
     if not _is_record(record):
         raise DataError(f"{folder / RECORD} is no record of a run", "make the run again with --fresh")
     if record.get("format", 0) > FORMAT:
-        raise DataError(
-            f"{folder} was made by a newer userrep", "update userrep: pip install --upgrade userrep"
-        )
+        raise DataError(f"{folder} was made by a newer userrep", "update userrep: pip install --upgrade userrep")
     return Run(folder, record, checked)
 
 

@@ -128,9 +128,7 @@ def _make(session: Session, config: dict[str, Any], data: Prepared, base: Run | 
     )
 
 
-def _read_base(
-    baseline: Baseline, base: Run, data: Prepared, protocol: Protocol, task: Objective
-) -> dict[str, Any]:
+def _read_base(baseline: Baseline, base: Run, data: Prepared, protocol: Protocol, task: Objective) -> dict[str, Any]:
     """Give the base's encoder to a baseline; return what the base has seen of the test users."""
     assert isinstance(baseline, FromBase)
     check_data(base, data)

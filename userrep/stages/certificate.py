@@ -122,8 +122,6 @@ def check(entry: Entry, found: Entry, what: str) -> str:
 
 def _owners(encoder: Encoder) -> dict[str, Any]:
     """Count each owned weight's elements by owner, the free ones first; and the share of all that is free."""
-    counts = {
-        name: np.bincount(owned.owner.flatten().cpu().numpy()).tolist() for name, owned in owned_weights(encoder)
-    }
+    counts = {name: np.bincount(owned.owner.flatten().cpu().numpy()).tolist() for name, owned in owned_weights(encoder)}
     total = sum(sum(each) for each in counts.values())
     return {"owners": counts, "free": sum(each[0] for each in counts.values()) / total if total else None}

@@ -70,13 +70,9 @@ def _tell_of_checksum(record: dict[str, Any], earlier: dict[str, Any] | None, da
 
 
 def _show_terms(dataset: Dataset, *, accepted: bool) -> None:
-    console.note(
-        f"{dataset.title or dataset.name}\n  licence: {dataset.licence}\n  please cite: {dataset.citation}"
-    )
+    console.note(f"{dataset.title or dataset.name}\n  licence: {dataset.licence}\n  please cite: {dataset.citation}")
     if dataset.accept and not accepted:
-        raise UsageError(
-            f"the licence of {dataset.name} must be accepted first", "read it, then add --accept-licence"
-        )
+        raise UsageError(f"the licence of {dataset.name} must be accepted first", "read it, then add --accept-licence")
 
 
 def _paths(given: Path | Sequence[Path] | None) -> list[Path]:
@@ -98,9 +94,7 @@ def _fetch(dataset: Dataset, folder: Path) -> dict[str, Any]:
                 return install(archive, source, folder, verified=source.published)
         except (Unavailable, BadArchive) as error:
             console.warn(f"{source.label}: {error}{f'; {error.hint}' if error.hint else ''}")
-    raise DataError(
-        f"no source could give {dataset.name}", f"userrep download {dataset.name} --from-file ARCHIVE"
-    )
+    raise DataError(f"no source could give {dataset.name}", f"userrep download {dataset.name} --from-file ARCHIVE")
 
 
 def _answer(dataset: Dataset, folder: Path, record: dict[str, Any]) -> dict[str, Any]:

@@ -69,9 +69,7 @@ def _prepare(request: Request, node: dict[str, Any]) -> dict[str, Any]:
     return _answer(dataset.name, path, prepared)
 
 
-def _make(
-    request: Request, dataset: Dataset, node: dict[str, Any], path: Path, split_file: Path | None
-) -> Prepared:
+def _make(request: Request, dataset: Dataset, node: dict[str, Any], path: Path, split_file: Path | None) -> Prepared:
     """Prepare in memory or on disk, as the flags and the size of the raw files say."""
     raw_dir = raw_path(request.data_dir, dataset.name)
     engine, stream = request.extra.get("on"), request.extra.get("stream")
