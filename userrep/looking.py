@@ -71,11 +71,14 @@ def compare(
     latex: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the table for LaTeX there, - for stdout.")
     ] = None,
+    markdown: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the table as Markdown there, - for stdout.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Compare runs of unlike protocols all the same.")] = False,
 ) -> Ask:
     """Put runs side by side, with paired intervals."""
     extra = {"runs": runs, "metrics": tuple(metric or ()), "reference": reference, "force": force}
-    return Ask(extra=extra | {"margin": margin, "split": split.value, "latex": latex})
+    return Ask(extra=extra | {"margin": margin, "split": split.value, "latex": latex, "markdown": markdown})
 
 
 class Sort(StrEnum):

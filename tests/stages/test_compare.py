@@ -13,6 +13,7 @@ from userrep.evaluation.per_user import read_per_user
 from userrep.run import Run, open_run
 from userrep.stages.arms import Arm, group, labels
 from userrep.stages.latex import escape
+from userrep.stages.markdown import escape as plain
 
 
 class Terminal(io.StringIO):
@@ -134,6 +135,41 @@ def test_the_table_for_latex_is_whole_escaped_and_bold_where_it_is_significant(m
     assert escape("50% of_a {b} #1 & $2 ~ ^ \\") == (
         r"50\% of\_a \{b\} \#1 \& \$2 \textasciitilde{} \textasciicircum{} \textbackslash{}"
     )
+
+
+def test_the_table_in_markdown_has_a_cell_for_every_head_and_is_bold_where_it_is_significant(
+    make: Any, small: Any
+) -> None:
+    runs = [make("majority"), make("bag_lr", 0, 0, *ONE)]
+    answer = small("compare", *runs, "--metric", "log_loss", "--metric", "accuracy", "--markdown", "table.md").answer
+    *tables, below = Path("table.md").read_text().strip().split("\n\n")
+    assert [table.splitlines()[0].split(" | ")[1] for table in tables] == ["log_loss", "accuracy"]
+    for table in tables:
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+        assert len(table.splitlines()) == 2 + len(runs)
+    found = answer["arms"][1]["metrics"]["log_loss"]
+    assert f"| **{found['difference']:+.4f}** |" in tables[0]
+    assert f"| {found['value']:.4f} |" in tables[0]
+    assert f"Smallest detectable difference (80 % power): log_loss {found['detectable']:.4f}" in below
+    assert plain("50% of_a |b| *c* _d_ <e> [f]\\") == r"50% of_a \|b\| \*c\* \_d\_ \<e\> \[f\]\\"
+
+
+def test_several_tasks_make_one_table_in_every_form(make: Any, small: Any) -> None:
+    runs = [make("majority"), make("bag_lr", 0, 0, *ONE)]
+    words = ("dataset=synthetic", "task=gender", "--run", "runs/gender")
+    assert small("baseline", "majority", *words).code == 0
+    told = small("compare", *runs, "runs/gender", "--markdown", "table.md", "--latex", "table.tex")
+    assert list(told.answer["tasks"]) == ["age", "gender"]
+    head, _, first, second, _, below = Path("table.md").read_text().splitlines()
+    assert head == "| arm | age: accuracy | gender: accuracy |"
+    values = [arm["metrics"]["accuracy"]["value"] for arm in told.answer["tasks"]["age"]["arms"]]
+    assert first.split(" | ")[1].startswith(f"{values[0]:.4f} [")
+    assert second.split(" | ")[1].startswith(f"**{values[1]:.4f}** + [")
+    assert second.endswith("|  |")
+    assert "age: 60 users" in below
+    text = Path("table.tex").read_text()
+    assert rf"\textbf{{{values[1]:.4f}}}$^{{+}}$" in text
+    assert "age: 60 users" in text
 
 
 def test_latex_on_stdout_stands_there_alone(make: Any, userrep: Any, small: Any) -> None:

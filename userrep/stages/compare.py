@@ -13,11 +13,13 @@ from userrep.stages.agreement import one_protocol
 from userrep.stages.arms import Arm, group, name_of
 from userrep.stages.headline import HEADLINES
 from userrep.stages.latex import task_latex, tasks_latex
+from userrep.stages.markdown import task_markdown, tasks_markdown
 from userrep.stages.request import Request
 from userrep.stages.table import Table
 from userrep.stages.task_table import EFFORT, judged, show_task
 
 VERB = "compare"
+FORMS = {"latex": (task_latex, tasks_latex), "markdown": (task_markdown, tasks_markdown)}  # of one task, of several
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -36,17 +38,17 @@ def run(request: Request) -> dict[str, Any]:
         paths.insert(0, reference)
     runs = _without_repeats(paths)
     first = next(run for run in runs if _same(run, reference))
-    latex, split = request.extra.get("latex"), request.extra.get("split") or "test"
-    if latex == "-":
+    split = request.extra.get("split") or "test"
+    if "-" in (request.extra.get(form) for form in FORMS):
         console.reserve_stdout()
     tables = {task: _measure(members, first, split, request.extra) for task, members in _by_task(runs).items()}
     if len(tables) == 1:
         table = next(iter(tables.values()))
         show_task(table)
-        _write_latex(latex, task_latex(table))
+        _write(tables, request.extra)
         return {"run": None, "split": split, **_answer(table)}
     show_tasks(tables)
-    _write_latex(latex, tasks_latex(tables))
+    _write(tables, request.extra)
     return {"run": None, "split": split, "tasks": {task: _answer(table) for task, table in tables.items()}}
 
 
@@ -87,10 +89,15 @@ def _metrics(paired: Paired, asked: tuple[str, ...]) -> list[str]:
     return list(asked) or [name for name in HEADLINES if name in known]
 
 
-def _write_latex(to: str | None, text: str) -> None:
-    if to == "-":
-        console.write(text.rstrip())
-    elif to is not None:
+def _write(tables: dict[str, Table], asked: dict[str, Any]) -> None:
+    """Write the table in the forms that were asked for, each to its file or to stdout."""
+    for form, (of_one, of_several) in FORMS.items():
+        if (to := asked.get(form)) is None:
+            continue
+        text = of_one(next(iter(tables.values()))) if len(tables) == 1 else of_several(tables)
+        if to == "-":
+            console.write(text.rstrip())
+            continue
         with replacing(Path(to)) as temporary:
             temporary.write_text(text, encoding="utf-8")
         console.note(f"written: {to}")

@@ -1,7 +1,7 @@
 """A comparison as a LaTeX table for booktabs, every name escaped."""
 
 from userrep.evaluation.significance import Comparison
-from userrep.stages.table import Table, arm_names, detectable, place_of, sign, span
+from userrep.stages.table import Table, arm_names, conditions, place_of, sign, tasks_conditions
 from userrep.stages.task_table import EFFORT, interval_text, judged, whole
 
 ESCAPED = {
@@ -25,24 +25,16 @@ def task_latex(table: Table) -> str:
         title = rf"\emph{{{escape(comparison.metric)}}}"
         lines += [r"\midrule", rf"\multicolumn{{{len(columns) + good}}}{{l}}{{{title}}} \\"]
         lines += [_row(_cells(table, comparison, index, good)) for index in range(len(table.arms))]
-    return _framed("l" + "r" * (len(columns) - 1) + ("l" if good else ""), lines, _conditions(table))
+    return _framed("l" + "r" * (len(columns) - 1) + ("l" if good else ""), lines, escape(conditions(table)))
 
 
 def tasks_latex(tables: dict[str, Table]) -> str:
     """Return the table of several tasks: an arm a row, a task a column."""
     heads = [escape(f"{task}: {table.found[0].metric}") for task, table in tables.items()]
     lines = [_row(["arm", *heads]), r"\midrule"]
-    names = arm_names(tables)
-    for name, label in names.items():
+    for name, label in arm_names(tables).items():
         lines.append(_row([escape(label), *(_value(table, name) for table in tables.values())]))
-    told = " ".join(
-        f"{escape(task)}: {table.users} users, {len(table.paired.seeds)} seed(s), "
-        f"smallest detectable difference {span(detectable(table.found[0]) or [float('nan')])}."
-        for task, table in tables.items()
-    )
-    first = next(iter(tables.values()))
-    rule = f"Bold, with its sign: differs from {escape(names[first.reference])}, $p < 0.05$ after Holm within a task."
-    return _framed("l" + "r" * len(heads), lines, f"Value and 95\\,\\% interval. {rule} {told}")
+    return _framed("l" + "r" * len(heads), lines, escape(tasks_conditions(tables)))
 
 
 def _cells(table: Table, comparison: Comparison, index: int, good: bool) -> list[str]:
@@ -68,19 +60,6 @@ def _value(table: Table, name: str) -> str:
     value = f"{comparison.values[index]:.4f}"
     shown = rf"\textbf{{{value}}}$^{{{mark}}}$" if mark else value
     return f"{shown} {{\\small ${interval_text(comparison.intervals[index])}$}}"
-
-
-def _conditions(table: Table) -> str:
-    gaps = [f"{escape(found.metric)} {span(detectable(found))}" for found in table.found if detectable(found)]
-    margins = [f"{escape(name)} {margin:.4f}" for name, margin in table.margins.items()]
-    reference = escape(table.labels[table.reference])
-    parts = [
-        f"Reference: {reference}; {table.users} users, {len(table.paired.seeds)} seed(s), paired",
-        "Bold: $p < 0.05$ after Holm. Effect: mean difference in standard deviations of the users",
-        f"Smallest detectable difference (80\\,\\% power): {', '.join(gaps)}" if gaps else "",
-        f"Margin of as good: {', '.join(margins)}" if margins else "",
-    ]
-    return " ".join(f"{part}." for part in parts if part)
 
 
 def _row(cells: list[str]) -> str:

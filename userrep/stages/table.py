@@ -57,6 +57,31 @@ def detectable(comparison: Comparison) -> list[float]:
     return [contrast.detectable for contrast in comparison.contrasts if contrast is not None]
 
 
+def conditions(table: Table) -> str:
+    """Say what a table of one task stands on, and what its marks mean."""
+    gaps = [f"{found.metric} {span(detectable(found))}" for found in table.found if detectable(found)]
+    margins = [f"{name} {margin:.4f}" for name, margin in table.margins.items()]
+    parts = [
+        f"Reference: {table.labels[table.reference]}; {table.users:,} users, {len(table.paired.seeds)} seed(s), paired",
+        "Bold: p < 0.05 after Holm. Effect: mean difference in standard deviations of the users",
+        f"Smallest detectable difference (80 % power): {', '.join(gaps)}" if gaps else "",
+        f"Margin of as good: {', '.join(margins)}" if margins else "",
+    ]
+    return " ".join(f"{part}." for part in parts if part)
+
+
+def tasks_conditions(tables: dict[str, Table]) -> str:
+    """Say what a table of several tasks stands on, and what its marks mean."""
+    first, names = next(iter(tables.values())), arm_names(tables)
+    told = " ".join(
+        f"{task}: {table.users:,} users, {len(table.paired.seeds)} seed(s), "
+        f"smallest detectable difference {span(detectable(table.found[0]) or [float('nan')])}."
+        for task, table in tables.items()
+    )
+    rule = f"Bold, with its sign: differs from {names[first.reference]}, p < 0.05 after Holm within a task."
+    return f"Value and 95 % interval. {rule} {told}"
+
+
 def span(values: list[float]) -> str:
     """Write the range of some values, or the one value."""
     low, high = min(values), max(values)
