@@ -188,7 +188,7 @@ def read_yaml(path: Path | str) -> Any:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST:
                 raise DataError(f"{path} is nested more than {DEEPEST} deep", "it is no file of userrep: remove it")
-        return yaml.load(text, Loader=loader)
+        return loader(text).get_single_data()
     except yaml.YAMLError as error:
         cause = " ".join(str(error).split())
         raise DataError(f"{path} is not valid YAML: {cause}", "it may be damaged: make it again") from error
