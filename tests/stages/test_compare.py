@@ -205,6 +205,17 @@ def test_arms_are_compared_on_the_users_they_share(make: Any, small: Any) -> Non
     assert "no test user" in apart.error["message"]
 
 
+def test_folds_that_differ_in_a_setting_are_told_why_they_are_not_pooled(make: Any, small: Any) -> None:
+    runs = [make("bag_lr", fold, 0, f"baseline.strengths=[{strength}]", ONE[1]) for fold, strength in enumerate((1, 2))]
+    told = small("compare", *runs)
+    assert (told.code, told.error["message"]) == (3, "these runs share no test user")
+    assert (
+        told.error["hint"] == "folds of one arm are alike in all but seed and fold: these differ in baseline.strengths"
+    )
+    told = small("compare", make("majority"), make("bag_lr", 1, 0, *ONE))
+    assert told.error["hint"] == "compare runs of the same folds and the same task"
+
+
 def test_arms_of_one_name_show_what_differs(make: Any) -> None:
     weak = ("baseline.strengths=[0.3]", "baseline.weights=[binary]")
     arms = group([open_run(make("bag_lr", 0, 0, *extra)) for extra in (ONE, weak)])

@@ -33,6 +33,7 @@ class Arm:
     apart: tuple[str, ...] = ()  # what the name had to be given to differ from another's
     runs: list[Run] = field(default_factory=list)
     results: dict[Replicate, list[Result]] = field(default_factory=dict)
+    unlike: tuple[str, ...] = ()  # keys in which its config differs from that of an arm of the same choices
 
     @cached_property
     def pooled(self) -> dict[Replicate, Result]:
@@ -136,6 +137,15 @@ def labels(arms: Iterable[Arm]) -> dict[str, str]:
     return found if distinct else {name: name for name in known}
 
 
+def divided(arms: Iterable[Arm]) -> str:
+    """Say in which keys runs of the same choices must be alike to be folds of one arm; nothing where all are."""
+    keys = sorted({key for arm in arms for key in arm.unlike})
+    if not keys:
+        return ""
+    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    return f"folds of one arm are alike in all but seed and fold: these differ in {', '.join(keys[:SHOWN])}{more}"
+
+
 def _tell_apart(arms: list[Arm]) -> None:
     """Add to arms of one name the keys in which they differ, a number where that is too many."""
     for name in {arm.name for arm in arms}:
@@ -145,6 +155,7 @@ def _tell_apart(arms: list[Arm]) -> None:
         flat = [_dotted(arm.config) for arm in alike]
         keys = sorted({key for one in flat for key in one if len({repr(other.get(key)) for other in flat}) > 1})
         for index, (arm, one) in enumerate(zip(alike, flat, strict=True)):
+            arm.unlike = tuple(keys)
             shown = tuple(f"{key}={one.get(key)}" for key in keys)
             arm.apart = shown if len(keys) <= SHOWN else (f"#{index + 1}",)
             arm.name = " ".join([name, *arm.apart])

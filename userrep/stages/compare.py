@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from userrep import console
-from userrep.errors import UsageError, suggest
+from userrep.errors import DataError, UsageError, suggest
 from userrep.evaluation.significance import Paired, compare, margin_of, pair
 from userrep.files import replacing
 from userrep.run import Run, open_run
 from userrep.stages.across_tasks import show_tasks
 from userrep.stages.agreement import one_protocol
-from userrep.stages.arms import Arm, group, name_of
+from userrep.stages.arms import Arm, divided, group, name_of
 from userrep.stages.headline import HEADLINES
 from userrep.stages.latex import task_latex, tasks_latex
 from userrep.stages.markdown import task_markdown, tasks_markdown
@@ -66,11 +66,20 @@ def _measure(runs: list[Run], reference: Run, split: str, asked: dict[str, Any])
     held = [index for index, arm in enumerate(arms) if any(_same(run, reference.path) for run in arm.runs)]
     held = held or [index for index, arm in enumerate(arms) if arm.name == name_of(reference)]
     place = held[0] if held else 0
-    paired = pair([arm.pooled for arm in arms])
+    paired = _paired(arms)
     found = [compare(paired, metric, place) for metric in _metrics(paired, tuple(asked.get("metrics") or ()))]
     margins = {one.metric: margin_of(one.metric, one.values[place], asked.get("margin")) for one in found}
     known = {metric: margin for metric, margin in margins.items() if margin is not None}
     return Table(arms, paired, found, place, protocol, known)
+
+
+def _paired(arms: list[Arm]) -> Paired:
+    """Pair the arms' users; where they share none, say what made runs that look alike arms of their own."""
+    results = [arm.pooled for arm in arms]
+    try:
+        return pair(results)
+    except DataError as error:
+        raise DataError(error.message, divided(arms) or error.hint) from error
 
 
 def _without_repeats(paths: list[Path]) -> list[Run]:
