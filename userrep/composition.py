@@ -97,9 +97,11 @@ def compose_files(overrides: Iterable[str], config_dir: Path | None) -> tuple[di
                 composed = hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
             chosen = dict(composed.hydra.runtime.choices)
             return _resolved(composed), chosen
-        except (HydraException, OmegaConfBaseException, YAMLError, RecursionError) as error:
+        except (HydraException, OmegaConfBaseException, YAMLError) as error:
             kind = MisfitError if isinstance(error, ConfigCompositionException) else ConfigError
             raise kind(_first_line(error), "see conf/ for the groups and their keys") from error
+        except RecursionError as error:
+            raise ConfigError("a yaml file is nested without end", "see conf/ for what such files hold") from error
         finally:
             _overlay = None
             GlobalHydra.instance().clear()
