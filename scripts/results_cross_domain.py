@@ -87,12 +87,11 @@ COMMON = ("trainer.patience=0", "trainer.batch_size=64", "task.norm=batch", "tas
 EPOCHS = {"cold_first": 10, "cold_k": 3}  # updates: some 500 and 1,600; the best epoch by validation is kept
 LONGER = {"full": 2, "scratch": 2}  # times as many epochs; 3 for arms that train few weights, which take longer
 RATES = {"cold_first": (0.0003, 0.001), "cold_k": (0.001, 0.003)}
-_OF_KITCHEN = {"peterrec": (0.0003, 8), "full": (0.001, 0.0), "scratch": (0.001, 0.3)} | {
-    arm: (0.001, 8) for arm in ("lora", "bitfit", "last", "head")
-}
+_TRIED = {"peterrec": (0.001, 8), "full": (0.001, 0.0), "head": (0.001, 8), "scratch": (0.001, 0.3)}
 CHOSEN: dict[tuple[str, str, str], dict[str, tuple[float, float]]] = {  # a rate, and a rank or a decay
-    KEPT_FROM: _OF_KITCHEN,
-    ("kitchen-food", "cold_k", "nextitnet"): {arm: (0.001, kept) for arm, (_, kept) in _OF_KITCHEN.items()},
+    KEPT_FROM: _TRIED | {"peterrec": (0.0003, 8)} | {arm: (0.001, 8) for arm in ("lora", "bitfit", "last")},
+    ("kitchen-food", "cold_k", "nextitnet"): _TRIED,
+    ("food-kitchen", FIRST, "nextitnet"): _TRIED,
 }
 # 3,100 training users are too few to learn from a random table which items are popular: all arms start from that.
 START = ("task.start=shares",)
@@ -163,19 +162,24 @@ def settle(
 ) -> dict[str, tuple[str, ...]]:
     """Make the trials that are missing and return each arm's choice."""
     for place in dict.fromkeys((KEPT_FROM, settled_at(direction, task, model))):
-        if not (options.settled and place in CHOSEN):
+        if untried := [arm for arm in arms if written_down(arm, place, options) is None]:
             made.run([base(place[0], place[2], options)], options)
-            made.run([cell for arm in arms for cell in trials(arm, *place, options)], options)
+            made.run([cell for arm in untried for cell in trials(arm, *place, options)], options)
     return {arm: chosen(arm, direction, task, model, options) for arm in arms}
 
 
 def chosen(arm: str, direction: str, task: str, model: str, options: argparse.Namespace) -> tuple[str, ...]:
     """Return the overrides of an arm's best trial by validation, or those of CHOSEN where it is to be asked."""
     place = settled_at(direction, task, model)
-    if options.settled and place in CHOSEN:
-        rate, kept = CHOSEN[place][SETTLED_BY.get(arm, arm)]
+    if (written := written_down(arm, place, options)) is not None:
+        rate, kept = written
         return next(own for own in settings(arm, task) if own[0].endswith(f"={rate}") and own[1].endswith(f"={kept}"))
     return made.best(trials(arm, *place, options), "ndcg@10", maximise=True).overrides
+
+
+def written_down(arm: str, place: tuple[str, str, str], options: argparse.Namespace) -> tuple[float, float] | None:
+    """Return what CHOSEN holds of an arm where it is to be asked."""
+    return CHOSEN.get(place, {}).get(SETTLED_BY.get(arm, arm)) if options.settled else None
 
 
 def transfer(

@@ -42,14 +42,14 @@ def run(request: Request) -> dict[str, Any]:
     if "-" in (request.extra.get(form) for form in FORMS):
         console.reserve_stdout()
     tables = {task: _measure(members, first, split, request.extra) for task, members in _by_task(runs).items()}
+    answers = {task: _answer(table) for task, table in tables.items()}
     if len(tables) == 1:
-        table = next(iter(tables.values()))
-        show_task(table)
-        _write(tables, request.extra)
-        return {"run": None, "split": split, **_answer(table)}
-    show_tasks(tables)
+        show_task(next(iter(tables.values())))
+    else:
+        show_tasks(tables)
     _write(tables, request.extra)
-    return {"run": None, "split": split, "tasks": {task: _answer(table) for task, table in tables.items()}}
+    told = {"tasks": answers} if len(tables) > 1 else next(iter(answers.values()))
+    return {"run": None, "split": split, **told}
 
 
 def _by_task(runs: list[Run]) -> dict[str, list[Run]]:
