@@ -1,14 +1,12 @@
 """A comparison as a LaTeX table for booktabs, every name escaped."""
 
-from userrep.evaluation.significance import Comparison
-from userrep.stages.table import Table, arm_names, conditions, place_of, sign, tasks_conditions
-from userrep.stages.task_table import EFFORT, interval_text, judged, whole
+from userrep.stages.form import Form
+from userrep.stages.table import Table, arm_names, conditions, tasks_conditions
 
 ESCAPED = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     **{character: "\\" + character for character in "&%$#_{}"}, "<": r"\textless{}", ">": r"\textgreater{}",
 }  # fmt: skip
-NONE = "--"
 
 
 def escape(text: str) -> str:
@@ -16,16 +14,22 @@ def escape(text: str) -> str:
     return "".join(ESCAPED.get(character, character) for character in " ".join(text.split()))
 
 
+FORM = Form(
+    escape=escape, number="${}$".format, bold=r"\textbf{{\boldmath{}}}".format, marked=r"\textbf{{{}}}$^{{{}}}$".format,
+    spanned=r"{} {{\small ${}$}}".format, none="--",
+)  # fmt: skip
+
+
 def task_latex(table: Table) -> str:
-    """Return the table of one task: arms with their size, then each metric's contrasts in a section of its own."""
+    """Return the table of one task: each metric's contrasts in a section of its own, the arms' size behind them."""
     good = bool(table.margins)
-    columns = ["arm", "trainable", "seconds", "value", "difference", r"95\,\%", "$p$", "effect"]
-    lines = [_row([*columns, *(["as good"] if good else [])])]
+    heads = FORM.heads(("value", "difference", r"95\,\%", "$p$", "effect"), good)
+    lines = [_row(heads)]
     for comparison in table.found:
         title = rf"\emph{{{escape(comparison.metric)}}}"
-        lines += [r"\midrule", rf"\multicolumn{{{len(columns) + good}}}{{l}}{{{title}}} \\"]
-        lines += [_row(_cells(table, comparison, index, good)) for index in range(len(table.arms))]
-    return _framed("l" + "r" * (len(columns) - 1) + ("l" if good else ""), lines, escape(conditions(table)))
+        lines += [r"\midrule", rf"\multicolumn{{{len(heads)}}}{{l}}{{{title}}} \\"]
+        lines += [_row(FORM.row(table, comparison, index, good)) for index in range(len(table.arms))]
+    return _framed("lrrrrr" + "l" * good + "rr", lines, escape(conditions(table)))
 
 
 def tasks_latex(tables: dict[str, Table]) -> str:
@@ -33,33 +37,8 @@ def tasks_latex(tables: dict[str, Table]) -> str:
     heads = [escape(f"{task}: {table.found[0].metric}") for task, table in tables.items()]
     lines = [_row(["arm", *heads]), r"\midrule"]
     for name, label in arm_names(tables).items():
-        lines.append(_row([escape(label), *(_value(table, name) for table in tables.values())]))
+        lines.append(_row([escape(label), *(FORM.value(table, name) for table in tables.values())]))
     return _framed("l" + "r" * len(heads), lines, escape(tasks_conditions(tables)))
-
-
-def _cells(table: Table, comparison: Comparison, index: int, good: bool) -> list[str]:
-    arm, contrast = table.arms[index], comparison.contrasts[index]
-    sizes = [whole(arm.mean(key)) for key in EFFORT if key in ("trainable", "seconds")]
-    cells = [escape(table.labels[arm.name]), *(NONE if size is None else str(size) for size in sizes)]
-    cells.append(f"{comparison.values[index]:.4f}")
-    if contrast is None:
-        return [*cells, "reference", NONE, NONE, NONE, *([NONE] if good else [])]
-    difference = f"${contrast.difference:+.4f}$"
-    cells.append(rf"\textbf{{\boldmath{difference}}}" if contrast.significant else difference)
-    cells += [f"${interval_text(contrast.interval, signed=True)}$", f"{contrast.p_holm:.4f}"]
-    cells.append(NONE if contrast.effect is None else f"${contrast.effect:+.2f}$")
-    return [*cells, *([judged(comparison, index, table) or NONE] if good else [])]
-
-
-def _value(table: Table, name: str) -> str:
-    index = place_of(table, name)
-    if index is None:
-        return NONE
-    comparison = table.found[0]
-    mark = sign(comparison, index)
-    value = f"{comparison.values[index]:.4f}"
-    shown = rf"\textbf{{{value}}}$^{{{mark}}}$" if mark else value
-    return f"{shown} {{\\small ${interval_text(comparison.intervals[index])}$}}"
 
 
 def _row(cells: list[str]) -> str:
