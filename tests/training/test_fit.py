@@ -3,10 +3,14 @@
 import json
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
 
 import loop
 import pytest
@@ -15,6 +19,7 @@ import torch
 from userrep.errors import ConfigError, DataError, DivergedError, Interrupted
 from userrep.sequences.store import Prepared
 from userrep.signals import Stop
+from userrep.training import fit as fit_module
 from userrep.training.checkpoint import Position
 from userrep.training.fit import BEST, CHECKPOINT, LAST, fit
 from userrep.training.journal import Journal
@@ -40,6 +45,26 @@ def test_a_repetition_is_bit_identical(few: Prepared, tmp_path: Path, kind: str)
 def test_frequent_checkpoints_change_nothing(few: Prepared, tmp_path: Path, kind: str) -> None:
     job = loop.make_job(few, tmp_path, kind, checkpoint_seconds=0)
     loop.assert_same(loop.finish(job), reference(few, kind)[0])
+
+
+@pytest.mark.parametrize(("takes", "saved_after"), [(0.0, range(1, 9)), (0.07, (1, 3, 5, 7)), (100.0, (1,))])
+def test_saving_takes_its_share_of_short_epochs_and_no_more(
+    few: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes: float, saved_after: Sequence[int]
+) -> None:
+    clock, saved = count(), []
+    late = [0.0]
+
+    def slow(path: Path, position: Position, *content: Any) -> None:
+        saved.append(position.epoch)
+        late[0] += takes
+        save(path, position, *content)
+
+    save = fit_module.checkpoint.save
+    monkeypatch.setattr(fit_module, "time", SimpleNamespace(monotonic=lambda: late[0] + 1e-6 * next(clock)))
+    monkeypatch.setattr(fit_module.checkpoint, "save", slow)
+    for report in fit(loop.make_job(few, tmp_path, "pretrain", epochs=8, patience=0), Stop()):
+        late[0] += report.record is not None  # an epoch takes a second
+    assert saved == [*saved_after, 0]  # and once more when the phase is over
 
 
 @every_kind

@@ -31,6 +31,7 @@ from userrep.training.validation import validated
 from userrep.training.weights import load_weights, save_weights
 
 CHECKPOINT, BEST, LAST = "checkpoint.pt", "best.safetensors", "last.safetensors"
+RARELY = 20  # the end of an epoch is not saved before the work since the last save took so many times as long as saving
 
 
 def fit(job: Job, stop: Stop) -> Iterator[Progress]:
@@ -102,6 +103,7 @@ class _Loop:
         self.epochs = job.trainer.epochs if self.phase.epochs is None else self.phase.epochs
         self.steps = len(self._order(0)) if self.epochs else 0
         self.saved_at = self.resumed_at = time.monotonic()
+        self.save_took = 0.0
         self.seconds_before = position.seconds
 
     def run(self) -> Iterator[Progress]:
@@ -147,7 +149,8 @@ class _Loop:
         means = {name: float(total) / max(1, len(order)) for name, total in sums.items()}
         position.epoch, position.step, position.loss_sum, position.told = position.epoch + 1, 0, 0.0, {}
         yield self._validated(position.epoch, means, seen / max(1e-9, time.monotonic() - began))
-        self._save(torch.zeros_like(loss_sum))
+        if team.size() > 1 or self._due or self._since_save() >= RARELY * self.save_took:
+            self._save(torch.zeros_like(loss_sum))
 
     def _step(self, index: np.ndarray) -> torch.Tensor:
         job, trainer = self.job, self.job.trainer
@@ -218,7 +221,10 @@ class _Loop:
 
     @property
     def _due(self) -> bool:
-        return time.monotonic() - self.saved_at >= self.job.trainer.checkpoint_seconds
+        return self._since_save() >= self.job.trainer.checkpoint_seconds
+
+    def _since_save(self) -> float:
+        return time.monotonic() - self.saved_at
 
     def _keep(self, name: str) -> None:
         with whole_with_leader():
@@ -231,11 +237,12 @@ class _Loop:
         position = self.position
         position.loss_sum, position.seconds = float(loss_sum), self._seconds()
         position.log_position = self.journal.position
-        state = {"optimizer": self.optimizer.state_dict()}
+        began, state = time.monotonic(), {"optimizer": self.optimizer.state_dict()}
         with whole_with_leader():
             if not team.follows():
                 checkpoint.save(self.job.folder / CHECKPOINT, position, self.job.modules, state)
         self.saved_at = time.monotonic()
+        self.save_took = self.saved_at - began
 
     def _make_feed(self, frozen: bool) -> Feed:
         job = self.job
