@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from userrep.errors import DivergedError
+from userrep.evaluation.negatives import uniform_negatives
 from userrep.evaluation.ranking import (
     Csr,
     DotScorer,
     count_above,
     count_competitors,
     encode_in_tiles,
-    uniform_negatives,
 )
 from userrep.evaluation.results import RankingResult
 from userrep.sequences.vocab import RESERVED

@@ -21,8 +21,11 @@ from userrep.models.rows import rows_between
 from userrep.sequences.vocab import RESERVED
 
 ENCODE_TILE = 64  # users that go through an encoder together
-USER_TILE, ITEM_TILE = 256, 4096  # the one shape of a score product: 4 MiB of scores
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+USER_TILE, ITEM_TILE = 256, 1024  # scores counted at a time: 1 MiB, which a processor's cache holds
+PRODUCTS = {
+    "cpu": (64, 1024)
+}  # the one shape of a score product on a device; few users are padded to no more than that
+ELSEWHERE = (256, 4096)
 REMEDY = "train again with a lower trainer.lr"
 
 Block = Callable[[int, int], Tensor]
@@ -76,8 +79,6 @@ class DotScorer:
     Raises DivergedError where a vector is not finite, since a target scored NaN would seem to rank first.
     """
 
-    tile = (USER_TILE, ITEM_TILE)
-
     def __init__(self, users: Tensor, table: Tensor, bias: Tensor | None = None) -> None:
         check_finite("user vectors", users)
         check_finite("item vectors", table)
@@ -86,22 +87,24 @@ class DotScorer:
             check_finite("item biases", bias)
             self.bias = bias.detach()
         self.device = table.device
+        self.tile = PRODUCTS.get(self.device.type, ELSEWHERE)
         self.scores = torch.empty(0, 0)
 
     def block(self, rows: np.ndarray) -> Block:
+        high, wide = self.tile
         chosen = self.users[torch.from_numpy(rows).to(self.device)].float()
-        users = _padded(chosen, _round_up(len(rows), USER_TILE))  # (multiple of USER_TILE, D)
+        users = _padded(chosen, _round_up(len(rows), high))  # (a multiple of `high`, D)
 
         def scores(lo: int, hi: int) -> Tensor:
-            width = _round_up(hi - lo, ITEM_TILE)
+            width = _round_up(hi - lo, wide)
             if self.scores.shape != (len(users), width):
                 self.scores = torch.empty(len(users), width, device=self.device)
-            for left in range(lo, hi, ITEM_TILE):
-                vectors = rows_between(self.table, left, left + ITEM_TILE).detach().float()
-                items = _padded(vectors, ITEM_TILE)  # (ITEM_TILE, D)
-                for top in range(0, len(users), USER_TILE):
-                    part = self.scores[top : top + USER_TILE, left - lo : left - lo + ITEM_TILE]
-                    torch.mm(users[top : top + USER_TILE], items.t(), out=part)
+            for left in range(lo, hi, wide):
+                vectors = rows_between(self.table, left, left + wide).detach().float()
+                items = _padded(vectors, wide)  # (wide, D)
+                for top in range(0, len(users), high):
+                    part = self.scores[top : top + high, left - lo : left - lo + wide]
+                    torch.mm(users[top : top + high], items.t(), out=part)
             found = self.scores[: len(rows), : hi - lo]
             return found if self.bias is None else found.add_(self.bias[lo:hi].float())
 
@@ -269,33 +272,3 @@ def exact_products(device: torch.device) -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-def uniform_negatives(
-    keys: np.ndarray,
-    targets: np.ndarray,
-    vocab_size: int,
-    count: int = 99,
-    seed: int = 0,
-    first: int = RESERVED,
-) -> np.ndarray:
-    """Draw `(N, count)` items uniformly with replacement, never the row's target.
-
-    Row n depends on `seed` and `keys[n]` alone, so on no batch. Histories are not looked at: that is the
-    common form, and it flatters. Report what comes of it under `@uni99` only.
-    """
-    others = vocab_size - first - 1
-    if others < 1:
-        return np.empty((len(keys), 0), dtype=np.int64)
-    state = _mix(_mix(np.array([seed], dtype=np.uint64)) ^ keys.astype(np.uint64))
-    words = _mix(state[:, None] + np.arange(count, dtype=np.uint64) * GOLDEN)  # (N, count)
-    drawn = first + (words % np.uint64(others)).astype(np.int64)
-    return drawn + (drawn >= targets[:, None])
-
-
-def _mix(words: np.ndarray) -> np.ndarray:
-    """Scramble 64-bit words (the finaliser of SplitMix64)."""
-    words = words + GOLDEN
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))

@@ -9,7 +9,8 @@ import numpy as np
 
 from userrep.errors import ConfigError, DataError, suggest
 from userrep.evaluation import metrics
-from userrep.evaluation.ranking import Csr, Scorer, count_competitors, uniform_negatives
+from userrep.evaluation.negatives import uniform_negatives
+from userrep.evaluation.ranking import Csr, Scorer, count_competitors
 
 CUTOFFS = (5, 10, 20)
 SAMPLED = 99

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from userrep.evaluation.ranking import ITEM_TILE, USER_TILE, Csr, Scorer, exact_products
+from userrep.evaluation.ranking import USER_TILE, Csr, Scorer, exact_products
 from userrep.sequences.vocab import PAD, RESERVED
 
 LOW = 2**32 - 1
+ITEM_TILE = 4096  # items looked at together: with fewer the best so far are sorted anew too often
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from userrep.evaluation.ranking import ITEM_TILE, Csr, DotScorer, Scorer, exact_products
+from userrep.evaluation.ranking import Csr, DotScorer, Scorer, exact_products
 from userrep.evaluation.results import RankingResult
 from userrep.evaluation.tiles import read_histories
 from userrep.models.encoder import Encoder
@@ -62,9 +62,10 @@ class Ranking(Objective):
     def scores(self, encoder: Encoder, items: Tensor) -> Tensor:
         table, bias = self.output(encoder)
         scorer = DotScorer(self.states_of(encoder, items), table, bias)
+        width = scorer.tile[1]
         with exact_products(scorer.device):
             block = scorer.block(np.arange(len(items)))
-            tiles = [block(low, min(low + ITEM_TILE, len(table))).clone() for low in range(0, len(table), ITEM_TILE)]
+            tiles = [block(low, min(low + width, len(table))).clone() for low in range(0, len(table), width)]
         return torch.cat(tiles, dim=1)
 
     def evaluate(
