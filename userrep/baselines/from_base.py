@@ -113,8 +113,8 @@ def user_vectors(encoder: Encoder, protocol: Protocol, seed: int) -> Vectors:
 
     def encode(events: Csr) -> np.ndarray:
         with torch.inference_mode():
-            device = encoder.item_vectors().device
-            return read_histories(encoder.user, events, protocol.history, device).double().numpy()  # (N, P * D)
+            vectors = read_histories(encoder.user, events, protocol.history, encoder.device)
+        return vectors.double().numpy()  # (N, P * D)
 
     return encode
 

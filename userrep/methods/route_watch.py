@@ -25,9 +25,8 @@ def routes_of(
     """Return for the history of each case the route and the chance of each block's tuned side, `(N, A)` each."""
     sequences = objective.inputs(data, protocol)
     before = Csr(sequences.items, sequences.offsets[cases.rows], cases.ends)
-    device = encoder.item_vectors().device
     with torch.inference_mode():
-        both: Tensor = read_histories(partial(read_routes, encoder), before, protocol.history, device)
+        both: Tensor = read_histories(partial(read_routes, encoder), before, protocol.history, encoder.device)
     route, chance = both.float().cpu().numpy().reshape(len(cases), 2, -1).swapaxes(0, 1)
     return route, chance
 

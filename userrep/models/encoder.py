@@ -77,6 +77,11 @@ class Encoder(nn.Module, Component):
         """Width of a user vector: D for each part of the readout."""
         return self.readout.width
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device  # a table may be made each time that it is asked for
+
     def item_vectors(self) -> Tensor:
         """Return the item table `(V, D)` as the stem sees it, for tied output layers."""
         return self.stem.vectors()

@@ -215,7 +215,7 @@ class Classify(Objective):
 def encode_users(encoder: Encoder, sequences: Sequences, cases: Cases, length: int) -> Tensor:
     """Encode the users of `cases` in fixed tiles: `(N, user_width)`."""
     before = Csr(sequences.items, sequences.offsets[cases.rows], cases.ends)
-    return read_histories(encoder.user, before, length, encoder.item_vectors().device)
+    return read_histories(encoder.user, before, length, encoder.device)
 
 
 def nested_sample(rows: np.ndarray, labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:

@@ -27,7 +27,7 @@ def geometry(users: Tensor, left: Tensor, right: Tensor) -> Metrics:
 @contextmanager
 def hiding(encoder: Encoder, seed: int) -> Iterator[None]:
     """Let dropout hide what it hides in training, drawn from a seed of its own; all is then as before."""
-    device = next(encoder.parameters()).device
+    device = encoder.device
     modes = {module: module.training for module in encoder.modules()}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)

@@ -86,5 +86,4 @@ class Ranking(Objective):
         """Encode the histories of cases in fixed tiles: `(N, D)`."""
         sequences = self.inputs(data, protocol)
         before = Csr(sequences.items, sequences.offsets[cases.rows], cases.ends)
-        device = encoder.item_vectors().device
-        return read_histories(partial(self.states_of, encoder), before, protocol.history, device)
+        return read_histories(partial(self.states_of, encoder), before, protocol.history, encoder.device)

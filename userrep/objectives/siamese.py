@@ -178,7 +178,7 @@ class Siamese(Objective):
 
         Views are drawn from a seed of their own, so that epochs differ by the weights alone and training is not moved.
         """
-        inputs, device = self.inputs(data, protocol), next(encoder.parameters()).device
+        inputs, device = self.inputs(data, protocol), encoder.device
         draws = torch.Generator().manual_seed(SEED)
         events = Csr(inputs.items, inputs.offsets[cases.rows], cases.ends)
 
@@ -199,7 +199,7 @@ class Siamese(Objective):
         self, encoder: Encoder, data: Prepared, protocol: Protocol, starts: np.ndarray, ends: np.ndarray
     ) -> Tensor:
         """Encode the events `[starts, ends)` of each row and give the vectors length one: `(N, P * D)`."""
-        events, device = Csr(self.inputs(data, protocol).items, starts, ends), next(encoder.parameters()).device
+        events, device = Csr(self.inputs(data, protocol).items, starts, ends), encoder.device
         return normalize(read_histories(encoder.user, events, protocol.history, device), dim=-1)
 
 

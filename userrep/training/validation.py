@@ -36,7 +36,7 @@ def evaluated(
     own[team.share(np.flatnonzero(mask))] = True
     result = objective.evaluate(encoder, data, protocol, role, own)
     settle()
-    return gathered(result, next(encoder.parameters()).device)
+    return gathered(result, encoder.device)
 
 
 def gathered(own: Result, device: torch.device) -> Result:
