@@ -92,6 +92,13 @@ CHOSEN: dict[tuple[str, str, str], dict[str, tuple[float, float]]] = {  # a rate
     KEPT_FROM: _TRIED | {"peterrec": (0.0003, 8)} | {arm: (0.001, 8) for arm in ("lora", "bitfit", "last")},
     ("kitchen-food", "cold_k", "nextitnet"): _TRIED,
     ("food-kitchen", FIRST, "nextitnet"): _TRIED,
+    ("kitchen-food", FIRST, "sasrec"): {
+        "peterrec": (0.001, 8),
+        "lora": (0.001, 8),
+        "full": (0.001, 0.0),
+        "head": (0.0003, 8),
+        "scratch": (0.0003, 0.3),
+    },
 }
 # 3,100 training users are too few to learn from a random table which items are popular: all arms start from that.
 START = ("task.start=shares",)
