@@ -197,9 +197,9 @@ class _Block:
     """Some users against the vocabulary, tile after tile."""
 
     def __init__(self, scorer: Scorer, rows: np.ndarray, targets: np.ndarray, vocab_size: int, width: int) -> None:
-        self.scores, self.device = scorer.block(rows), scorer.device
+        self.scorer, self.rows, self.device = scorer, rows, scorer.device
+        self.scores = scorer.block(rows)
         self.targets, self.vocab_size, self.width = targets, vocab_size, width
-        self.last: tuple[int, Tensor] | None = None
 
     def count(self, owner: np.ndarray, items: np.ndarray, first: int, sampled: np.ndarray | None) -> np.ndarray:
         """Return greater, ties and the same among `sampled (u, S)`: `(4, u)`; `owner`, `items`: histories."""
@@ -210,7 +210,7 @@ class _Block:
         counts = torch.zeros(4, len(users), dtype=torch.int64, device=self.device)
         flags = torch.empty(len(users), min(self.width, self.vocab_size), device=self.device)
         for index, lo in enumerate(range(0, self.vocab_size, self.width)):
-            scores = self._tile(lo)  # (u, i)
+            scores = self.scores(lo, min(lo + self.width, self.vocab_size))  # (u, i)
             self._add_sampled(counts[2:], scores, target, *drawn[index], lo)
             outer, inner = excluded[index]
             scores[outer, inner - lo] = -torch.inf
@@ -218,23 +218,25 @@ class _Block:
             counted = flags[:, : scores.shape[1]]
             counts[0] += torch.gt(scores, target, out=counted).sum(1).long()  # exact: fewer than 2^24 ones
             counts[1] += torch.eq(scores, target, out=counted).sum(1).long()
-            self.last = None  # its scores are overwritten
         return counts.cpu().numpy()
 
-    def _tile(self, lo: int) -> Tensor:
-        if self.last is None or self.last[0] != lo:
-            self.last = lo, self.scores(lo, min(lo + self.width, self.vocab_size))
-        return self.last[1]
-
     def _target_scores(self) -> Tensor:
-        """Read each target's score from the tile that holds it: `(u,)`."""
+        """Read each target's score from the tile that holds it: `(u,)`.
+
+        Where a product is of fewer users than the block, no more than those are multiplied again.
+        """
         found = torch.empty(len(self.targets), device=self.device)
-        tiles = self.targets // self.width
-        for tile in np.unique(tiles):
-            chosen = np.flatnonzero(tiles == tile)
-            lo, index = int(tile) * self.width, torch.from_numpy(chosen).to(self.device)
-            columns = torch.from_numpy(self.targets[chosen] - lo).to(self.device)
-            found[index] = self._tile(lo)[index, columns]
+        together = self.scorer.tile[0] if self.scorer.tile[0] > 1 else len(self.rows)
+        for start in range(0, len(self.rows), together):
+            rows, targets = self.rows[start : start + together], self.targets[start : start + together]
+            scores = self.scores if len(rows) == len(self.rows) else self.scorer.block(rows)
+            tiles = targets // self.width
+            for tile in np.unique(tiles):
+                chosen = np.flatnonzero(tiles == tile)
+                lo, index = int(tile) * self.width, torch.from_numpy(chosen).to(self.device)
+                columns = torch.from_numpy(targets[chosen] - lo).to(self.device)
+                made = scores(lo, min(lo + self.width, self.vocab_size))
+                found[start + index] = made[index, columns]
         if not torch.isfinite(found).all():
             raise DivergedError("a target's score is not finite: it has no rank", REMEDY)
         return found
