@@ -90,7 +90,7 @@ RATES = {"cold_first": (0.0003, 0.001), "cold_k": (0.001, 0.003)}
 _TRIED = {"peterrec": (0.001, 8), "full": (0.001, 0.0), "head": (0.001, 8), "scratch": (0.001, 0.3)}
 CHOSEN: dict[tuple[str, str, str], dict[str, tuple[float, float]]] = {  # a rate, and a rank or a decay
     KEPT_FROM: _TRIED | {"peterrec": (0.0003, 8)} | {arm: (0.001, 8) for arm in ("lora", "bitfit", "last")},
-    ("kitchen-food", "cold_k", "nextitnet"): _TRIED,
+    ("kitchen-food", "cold_k", "nextitnet"): _TRIED | {arm: (0.001, 8) for arm in ("lora", "bitfit", "last")},
     ("food-kitchen", FIRST, "nextitnet"): _TRIED,
     ("kitchen-food", FIRST, "sasrec"): {
         "peterrec": (0.001, 8),

@@ -79,15 +79,15 @@ def test_a_checkpoint_of_another_torch_goes_on_with_one_line_of_warning(
     path, record = Path("run/checkpoint.pt"), read_json("run/run.json")
     content = torch.load(path, weights_only=True)
     assert content["torch"] == str(torch.__version__)
-    torch.save(content | {"torch": "2.11.0"}, path)
-    write_json("run/run.json", record | {"versions": record["versions"] | {"torch": "2.11.0"}})
+    torch.save(content | {"torch": "2.0.0"}, path)
+    write_json("run/run.json", record | {"versions": record["versions"] | {"torch": "2.0.0"}})
     told = userrep(*words)
     assert told.code == 0, told.err
     assert "going on: phase train" in told.out
     (line,) = [line for line in told.err.splitlines() if line.startswith("warning")]
-    assert f"torch 2.11.0 and goes on with {torch.__version__}" in line
-    assert read_json("run/run.json")["torch"] == ["2.11.0", str(torch.__version__)]
-    assert f"torch 2.11.0, then {torch.__version__}" in userrep("show", "run").out
+    assert f"torch 2.0.0 and goes on with {torch.__version__}" in line
+    assert read_json("run/run.json")["torch"] == ["2.0.0", str(torch.__version__)]
+    assert f"torch 2.0.0, then {torch.__version__}" in userrep("show", "run").out
 
 
 def test_generators_of_more_devices_than_there_are_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
