@@ -34,7 +34,10 @@ DRAWS = {0.1: 5, 0.4: 3, 1.0: 3}  # at most, where the labels differ little from
 FULL_BATCH = 64
 SLOWER = (1.0, 0.3)  # rates tried with few labels, as shares of the rate chosen with all
 TRIED, TRIAL_DRAWS = 0.1, (100, 101)
-CHOSEN: dict[str, Mapping[str, float]] = {"gender": {"peterrec": 1.0, "full": 0.3, "scratch": 0.3, "head": 0.3}}
+CHOSEN: dict[str, Mapping[str, float]] = {
+    "gender": {"peterrec": 1.0, "full": 0.3, "scratch": 0.3, "head": 0.3},
+    "cold_first": {"peterrec": 1.0, "full": 0.3, "scratch": 0.3, "head": 1.0},
+}
 TRIAL_TASK = {"age": "gender"}  # profiles are tuned on gender alone, as in results_profiles.py
 DIRECTION, MODEL = "kitchen-food", "nextitnet"
 
