@@ -88,9 +88,10 @@ EPOCHS = {"cold_first": 10, "cold_k": 3}  # updates: some 500 and 1,600; the bes
 LONGER = {"full": 2, "scratch": 2}  # times as many epochs; 3 for arms that train few weights, which take longer
 RATES = {"cold_first": (0.0003, 0.001), "cold_k": (0.001, 0.003)}
 _TRIED = {"peterrec": (0.001, 8), "full": (0.001, 0.0), "head": (0.001, 8), "scratch": (0.001, 0.3)}
+_MORE = _TRIED | {arm: (0.001, 8) for arm in ("lora", "bitfit", "last")}
 CHOSEN: dict[tuple[str, str, str], dict[str, tuple[float, float]]] = {  # a rate, and a rank or a decay
-    KEPT_FROM: _TRIED | {"peterrec": (0.0003, 8)} | {arm: (0.001, 8) for arm in ("lora", "bitfit", "last")},
-    ("kitchen-food", "cold_k", "nextitnet"): _TRIED | {arm: (0.001, 8) for arm in ("lora", "bitfit", "last")},
+    KEPT_FROM: _MORE | {"peterrec": (0.0003, 8)},
+    ("kitchen-food", "cold_k", "nextitnet"): _MORE,
     ("food-kitchen", FIRST, "nextitnet"): _TRIED,
     ("kitchen-food", FIRST, "sasrec"): {
         "peterrec": (0.001, 8),

@@ -149,6 +149,7 @@ class _Loop:
         means = {name: float(total) / max(1, len(order)) for name, total in sums.items()}
         position.epoch, position.step, position.loss_sum, position.told = position.epoch + 1, 0, 0.0, {}
         yield self._validated(position.epoch, means, seen / max(1e-9, time.monotonic() - began))
+        # Processes of a team save together, and their clocks differ: there each epoch is saved.
         if team.size() > 1 or self._due or self._since_save() >= RARELY * self.save_took:
             self._save(torch.zeros_like(loss_sum))
 
