@@ -10,14 +10,15 @@ training users. The two data sets are largely the same people: this is no indepe
 Each cell is one `userrep` command, so the script goes on where it stopped: finished runs are skipped. Trials run on
 fold 0 and are judged by validation alone: on `cold_first`, kitchen to food, NextItNet, over rates and over a rank or a
 decay, which an arm then keeps; for each other direction, task and encoder over rates. The choice is then frozen for all
-folds, also for histories of both domains, and for the third direction. Test users are read once, after all choices are
-made. What was chosen for docs/results.md is written down in CHOSEN; `--settled` takes it from there.
+folds, also for histories of both domains, for the third direction, and for `cold_k` of the second, where a trial costs
+ten minutes. Test users are read once, after all choices are made. What was chosen for docs/results.md is written down
+in CHOSEN; `--settled` takes it from there.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
@@ -27,12 +28,12 @@ from cells import Cell
 
 @dataclass(frozen=True)
 class Direction:
-    """Where histories are read, whose settings are taken over, and whether each fold has a base of its own."""
+    """Where histories are read, whose settings a task takes over, and whether each fold has a base of its own."""
 
     source: str
     dataset: str = "amazon-food-kitchen-large"
     base_users: str = "source_only"
-    settled_by: str | None = None
+    settled_by: Mapping[str, str] = field(default_factory=dict)  # the direction that chose for a task
     task: tuple[str, ...] = ()
     pretrain: tuple[str, ...] | None = None  # where it is not as usual
 
@@ -44,9 +45,13 @@ class Direction:
 
 DIRECTIONS = {
     "kitchen-food": Direction("kitchen"),
-    "food-kitchen": Direction("food"),
+    "food-kitchen": Direction("food", settled_by={"cold_k": "kitchen-food"}),
     "kitchen-food-by-day": Direction(
-        "kitchen", "amazon-food-kitchen", "train", settled_by="kitchen-food", task=("task.cut=time",)
+        "kitchen",
+        "amazon-food-kitchen",
+        "train",
+        settled_by=dict.fromkeys(("cold_first", "cold_k"), "kitchen-food"),
+        task=("task.cut=time",),
     ),
 }
 RELEASES = {  # of MovieLens, only for results_uaf
@@ -162,7 +167,8 @@ def trials(arm: str, direction: str, task: str, model: str, options: argparse.Na
 
 def settled_at(direction: str, task: str, model: str) -> tuple[str, str, str]:
     """Return the direction, task and encoder whose trials settle a table."""
-    return DIRECTIONS[direction].settled_by or direction, TRIED_AS.get(task, task), model
+    tried = TRIED_AS.get(task, task)
+    return DIRECTIONS[direction].settled_by.get(tried, direction), tried, model
 
 
 def settle(

@@ -84,9 +84,11 @@ def test_what_was_chosen_is_one_of_the_trials_and_needs_none(options: Namespace)
             assert [float(text.rpartition("=")[2]) for text in found[:2]] == [rate, kept]
     by_day = cross.chosen("full", "kitchen-food-by-day", "cold_k_both", "nextitnet", options)
     assert by_day == cross.chosen("full", "kitchen-food", "cold_k", "nextitnet", options)
-    untried = cross.trials("lora", "food-kitchen", "cold_k", "nextitnet", options)
+    back = cross.chosen("full", "food-kitchen", "cold_k", "nextitnet", options)
+    assert back == cross.chosen("full", "kitchen-food", "cold_k", "nextitnet", options)
+    untried = cross.trials("lora", "kitchen-food", "cold_k", "sasrec", options)
     assert [cell.overrides[0] for cell in untried] == ["trainer.lr=0.001", "trainer.lr=0.003"]
-    assert cross.written_down("lora", ("food-kitchen", "cold_k", "nextitnet"), options) is None
+    assert cross.written_down("lora", ("kitchen-food", "cold_k", "sasrec"), options) is None
     other = cross.trials("full", "food-kitchen", "cold_first", "nextitnet", options)
     assert [cell.overrides[0] for cell in other] == ["trainer.lr=0.0003", "trainer.lr=0.001"]
     assert {cell.overrides[1] for cell in other} == {"trainer.table_weight_decay=0.0"}
