@@ -4,15 +4,18 @@ import numpy as np
 import polars as pl
 
 LARGEST = 18  # digits of an id that is kept as a number
+LEAST = np.array([0, 0, *(10**digits for digits in range(1, LARGEST))])  # number of so many digits, by these
 SPREAD = 4  # times as many numbers as ids are worth a table with a place for each number
 
 
 def as_numbers(texts: pl.Series) -> pl.Series:
     """Return ids as numbers where all are whole, not negative and written without ornament; else as they are."""
-    if texts.is_empty() or not str(texts[0]).isdecimal() or int(texts.str.len_bytes().max()) > LARGEST:  # type: ignore
+    lengths = texts.str.len_bytes()
+    if texts.is_empty() or not str(texts[0]).isdecimal() or int(lengths.max()) > LARGEST:  # type: ignore
         return texts
     numbers = texts.cast(pl.Int64, strict=False)
-    if numbers.null_count() or int(numbers.min()) < 0 or not (numbers.cast(pl.String) == texts).all():  # type: ignore
+    # A sign or a zero before it makes a number smaller than others of so many characters.
+    if numbers.null_count() or (numbers.to_numpy() < LEAST[lengths.to_numpy()]).any():
         return texts
     return numbers
 
