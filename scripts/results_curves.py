@@ -46,9 +46,9 @@ Settings = dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Curve:
-    """What is asked of a task: the non-neural arm, metrics in order of weight, what chooses, how its cells are made."""
+    """What is asked of a task: non-neural arms, metrics in order of weight, what chooses, how its cells are made."""
 
-    baseline: str
+    baselines: tuple[str, ...]
     metrics: tuple[str, ...]
     judge: str
     maximise: bool
@@ -69,7 +69,7 @@ def main() -> int:
             (_cell(task, arm, fraction, draw, few if fraction < 1 else settings, options), arm, fraction, draw)
             for fraction in options.fractions
             for draw in range(min(options.draws, DRAWS.get(fraction, options.draws)))
-            for arm in (*ARMS, curve.baseline)
+            for arm in (*ARMS, *curve.baselines)
         ]
         made.run([cell for cell, *_ in wanted], options)
         made.evaluate([cell for cell, *_ in wanted], options)
@@ -86,7 +86,7 @@ def main() -> int:
 def _cell(task: str, arm: str, fraction: float, draw: int, settings: Settings, options: argparse.Namespace) -> Cell:
     few = (f"task.label_fraction={fraction}", f"task.label_draw={draw}", f"seed={draw}")
     path = options.runs / task / f"{arm}-{fraction}-d{draw}-f{options.fold}"
-    if arm == CURVES[task].baseline:
+    if arm in CURVES[task].baselines:
         return Cell(path, (*CURVES[task].baseline_command(arm, task, options), *few))
     overrides = (*as_many_updates(settings[arm], fraction), *few)
     return Cell(path, CURVES[task].command(arm, task, overrides, options), overrides)
@@ -173,10 +173,10 @@ def _cross_baseline(arm: str, task: str, options: argparse.Namespace) -> tuple[s
 
 _OF_PROFILES = (_profile_settings, _profile_command, _profile_baseline)
 CURVES = {
-    "gender": Curve("svd_lr", ("accuracy", "log_loss", "auc"), "log_loss", False, *_OF_PROFILES),
-    "age": Curve("svd_lr", ("accuracy", "log_loss", "macro_f1"), "log_loss", False, *_OF_PROFILES),
+    "gender": Curve(("svd_lr",), ("accuracy", "log_loss", "auc"), "log_loss", False, *_OF_PROFILES),
+    "age": Curve(("svd_lr",), ("accuracy", "log_loss", "macro_f1"), "log_loss", False, *_OF_PROFILES),
     "cold_first": Curve(
-        "ridge", ("ndcg@10", "hr@10"), "ndcg@10", True, _cross_settings, _cross_command, _cross_baseline
+        ("ridge", "popularity"), ("ndcg@10", "hr@10"), "ndcg@10", True, _cross_settings, _cross_command, _cross_baseline
     ),
 }
 
@@ -205,7 +205,7 @@ def _table(task: str, points: list[dict[str, Any]]) -> list[str]:
     for metric in CURVES[task].metrics:
         lines += [f"### {task}, {metric}", "", "| arm | " + " | ".join(f"{one:.0%}" for one in fractions) + " |"]
         lines.append("| --- |" + " --- |" * len(fractions))
-        for arm in (*ARMS, CURVES[task].baseline):
+        for arm in (*ARMS, *CURVES[task].baselines):
             texts = []
             for fraction in fractions:
                 values = draws_of(points, task, arm, fraction, metric)
@@ -235,7 +235,7 @@ def draw_picture(points: list[dict[str, Any]], options: argparse.Namespace) -> N
         for column, metric in enumerate(CURVES[task].metrics[:2]):
             panel = panels[row][column]
             fractions = np.array(sorted({one["fraction"] for one in points if one["task"] == task}))
-            for arm in (*ARMS, CURVES[task].baseline):
+            for arm in (*ARMS, *CURVES[task].baselines):
                 found = np.array([band(draws_of(points, task, arm, fraction, metric)) for fraction in fractions])
                 panel.plot(fractions, found[:, 0], marker="o", markersize=4, label=arm)
                 panel.fill_between(fractions, found[:, 0] - found[:, 1], found[:, 0] + found[:, 1], alpha=0.1, lw=0)

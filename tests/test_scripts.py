@@ -150,7 +150,7 @@ def test_arms_of_a_label_curve_share_protocol_labels_and_seed(options: Namespace
     curves = import_module("results_curves")
     settings = {arm: ("trainer.lr=0.1", "trainer.epochs=3") for arm in curves.ARMS}
     seen = []
-    for arm in ("head", curves.CURVES[task].baseline):
+    for arm in ("head", *curves.CURVES[task].baselines):
         config = typed(curves._cell(task, arm, 0.05, 7, settings, options).command)
         assert (config["seed"], config["task"]["label_fraction"], config["task"]["label_draw"]) == (7, 0.05, 7)
         seen.append((config["protocol"], config["task"]["_target_"], config["protocol"]["fold"]))
