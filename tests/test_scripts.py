@@ -154,7 +154,7 @@ def test_arms_of_a_label_curve_share_protocol_labels_and_seed(options: Namespace
         config = typed(curves._cell(task, arm, 0.05, 7, settings, options).command)
         assert (config["seed"], config["task"]["label_fraction"], config["task"]["label_draw"]) == (7, 0.05, 7)
         seen.append((config["protocol"], config["task"]["_target_"], config["protocol"]["fold"]))
-    assert seen[0] == seen[1]
+    assert all(one == seen[0] for one in seen)
     assert seen[0][2] == 2
 
 
