@@ -107,7 +107,9 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     context = replacing(tmp_path / "a.npy")
     context.__enter__().write_text("half")
     (tmp_path / "kept").write_text("")
-    sweep(tmp_path)
+    sweep(tmp_path, ["b.npy", "a"])
+    assert len(os.listdir(tmp_path)) == 2
+    sweep(tmp_path, ["a.npy"])
     assert os.listdir(tmp_path) == ["kept"]
 
 

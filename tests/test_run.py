@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from userrep.errors import DataError, Interrupted, UsageError, VerificationError
-from userrep.files import read_json, read_yaml, write_json
+from userrep.files import read_json, read_yaml, replacing, write_json
 from userrep.run import Run, config_hash, default_path, list_runs, newest_run, open_run, provenance, writing
 
 CONFIG: dict[str, Any] = {
@@ -101,6 +101,44 @@ def test_fresh_starts_over(tmp_path: Path) -> None:
         assert names(tmp_path / "base") == [".lock", "config.yaml", "run.json"]
         session.finish()
     assert read_yaml(tmp_path / "base" / "config.yaml")["seed"] == 4
+
+
+def test_fresh_keeps_the_count_of_readings(tmp_path: Path) -> None:
+    make(tmp_path / "base").add_reading(split="test")
+    with writing(tmp_path / "base", verb="pretrain", config=CONFIG, fresh=True) as session:
+        assert names(tmp_path / "base") == [".lock", "config.yaml", "readings.jsonl", "run.json"]
+        session.finish()
+    open_run(tmp_path / "base").add_reading(split="test")
+    assert len((tmp_path / "base" / "readings.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("over", ["base", "child", "./child/../base"])
+@pytest.mark.parametrize("role", ["parent", "source"])
+def test_no_run_is_written_over_one_that_it_is_made_from(tmp_path: Path, over: str, role: str, fresh: bool) -> None:
+    base = make(tmp_path / "base")
+    child = make(tmp_path / "child", verb="transfer", parent=base)
+    session = writing(tmp_path / over, verb="transfer", config=CONFIG, fresh=fresh, **{role: child})
+    with pytest.raises(UsageError, match="is read to make this run"), session:
+        pass
+    assert open_run(tmp_path / "base").weights.read_bytes() == b"w"
+    assert open_run(tmp_path / "child").parent() is not None
+
+
+def test_a_temporary_file_of_another_process_is_not_swept(tmp_path: Path) -> None:
+    make(tmp_path / "base")
+    with (
+        replacing(tmp_path / "base" / "metrics.json") as theirs,
+        replacing(tmp_path / "base" / "run.json") as ours,
+    ):
+        theirs.write_text("{}")
+        ours.write_text((tmp_path / "base" / "run.json").read_text())
+        (tmp_path / "base" / ".users.0123abcd.tmp.parquet").mkdir()
+        with writing(tmp_path / "base", verb="pretrain", config=CONFIG):
+            assert theirs.exists()
+            assert not ours.exists()
+        ours.write_text((tmp_path / "base" / "run.json").read_text())
+    assert (tmp_path / "base" / "metrics.json").read_text() == "{}"
 
 
 @pytest.mark.parametrize("fresh", [False, True])

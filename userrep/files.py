@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,10 +127,14 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files that a killed `replacing` left in `folder`."""
-    for leftover in folder.glob(".*.tmp*"):
-        leftover.unlink(missing_ok=True)
+def sweep(folder: Path, names: Iterable[str]) -> None:
+    """Remove the temporary files that a killed `replacing` of the files `names` left in `folder`.
+
+    They are those that the caller alone writes there: of others, a living process may be writing one.
+    """
+    for name in map(Path, names):
+        for leftover in folder.glob(f".{name.stem}.*.tmp{name.suffix}"):
+            leftover.unlink(missing_ok=True)
 
 
 def plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from userrep.cli import main
-from userrep.files import read_yaml, write_yaml
+from userrep.files import read_json, read_yaml, write_json, write_yaml
 from userrep.run import Run
 from userrep.stages.resume import to_go_on
 
@@ -55,3 +55,51 @@ def test_nothing_reads_loss_nan_before_the_first_step(
     assert "epoch 0: loss -" in told.out
     assert "training: 1/" in told.err
     assert "nan" not in told.out + told.err
+
+
+@pytest.fixture
+def mine(userrep: Any, workplace: Path) -> Any:
+    """Write events of one's own, prepare them, and return what runs a verb on them."""
+
+    def prepare(first: int, cut: int) -> None:
+        rows = [f"u{user},i{(user * first + place) % 12},{place}" for user in range(30) for place in range(10)]
+        Path("events.csv").write_text("\n".join(["user,item,time", *rows]))
+        parts = [f"late,0,u{user},{place},{role}" for user in range(30)
+                 for place, role in ((0, "train"), (cut, "valid"), (cut + 1, "test"))]  # fmt: skip
+        Path("late.csv").write_text("\n".join(["split,fold,user,position,role", *parts]))
+        words = ("--from-file", "events.csv", "--name", "mine", "--split-file", "late.csv")
+        assert userrep("preprocess", *words).code == 0
+
+    def ask(verb: str, *words: str) -> Any:
+        return userrep(verb, *words, "--json")
+
+    prepare(1, 7)
+    ask.prepare = prepare  # type: ignore[attr-defined]
+    return ask
+
+
+TINY = ("dataset=mine", "model.width=8", "model.dilations=[1]", "trainer.epochs=1", "protocol.events=late")
+
+
+@pytest.mark.parametrize(("first", "cut", "cause"), [(5, 7, "was trained on mine"), (1, 4, "made with a split late")])
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_no_run_goes_on_with_other_data_or_another_split_of_one_name(
+    mine: Any, first: int, cut: int, cause: str, unfinished: bool
+) -> None:
+    words = ("pretrain", *TINY, "--run", "base")
+    assert mine(*words).code == 0
+    record = read_json("base/run.json")
+    assert record["splits"]["events"]["name"] == "late"
+    assert record["seen_split"]["name"] == "folds"
+    if unfinished:
+        write_json("base/run.json", record | {"status": "running"})
+    assert mine(*words).code == 0
+    mine.prepare(first, cut)
+    followed = [("evaluate", "base"), ("transfer", "--from", "base", "--method", "head", "task=next_item")]
+    for command in (words, *([] if unfinished else followed)):
+        told = mine(*command)
+        assert told.code == 3, told.err
+        assert cause in told.error["message"]
+        assert "--fresh" in told.error["hint"]
+    assert mine(*words, "--fresh").code == 0
+    assert mine("evaluate", "base").code == 0

@@ -6,7 +6,10 @@ and then returns `(R,)`; without weights it returns a float.
 
 import numpy as np
 
-LOWER_IS_BETTER = frozenset({"log_loss"})
+
+def lower_is_better(metric: str) -> bool:
+    """Say whether less of a metric is better; one of a part of a joint task is named `part/metric`."""
+    return metric.rpartition("/")[2] == "log_loss"
 
 
 def ranks(greater: np.ndarray, ties: np.ndarray) -> np.ndarray:

@@ -243,7 +243,7 @@ class JointResult(Result):
 
 def overall(values: Mapping[str, float | np.ndarray]) -> float | np.ndarray:
     """Return the geometric mean of metrics by their names, `part/metric`, those where less is better inverted."""
-    signs = [-1 if name.rpartition("/")[2] in metrics.LOWER_IS_BETTER else 1 for name in values]
+    signs = [-1 if metrics.lower_is_better(name) else 1 for name in values]
     logs = [np.log(np.maximum(value, LEAST)) for value in values.values()]
     return np.exp(sum(sign * log for sign, log in zip(signs, logs, strict=True)) / len(logs))
 

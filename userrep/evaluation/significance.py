@@ -4,6 +4,7 @@ Users and seeds are resampled together, and the same draw of both serves all arm
 that what makes a user easy or a seed lucky cancels in a difference. One seed's luck is not in the interval.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
@@ -13,10 +14,10 @@ import numpy as np
 
 from userrep.errors import DataError, UsageError
 from userrep.evaluation.intervals import Interval, percentiles, resamples
-from userrep.evaluation.metrics import LOWER_IS_BETTER
+from userrep.evaluation.metrics import lower_is_better
 from userrep.evaluation.results import Result
 
-DRAWS = 2_000
+DRAWS = 2_000  # at least: of many contrasts, `draws_for` takes more
 LEVEL = 0.05  # of the p that Holm's rule has corrected
 POWERED = 1.959964 + 0.841621  # standard errors that are found at 5 % two-sided with 80 % power
 
@@ -35,6 +36,7 @@ class Paired:
     seeds: list[Seed]
     users: list[np.ndarray]
     left_out: int  # users of some arm that another arm lacks
+    seeds_left_out: list[Seed]  # those of arms with several that not all of these have
 
 
 @dataclass(frozen=True)
@@ -95,15 +97,22 @@ def pair(arms: Sequence[Arm]) -> Paired:
     kept = [[cell.subset(np.isin(cell.users, users)) for cell, users in zip(row, shared, strict=True)] for row in cells]
     everyone = np.unique(np.concatenate([cell.users for row in cells for cell in row]))
     left_out = len(everyone) - len(np.unique(np.concatenate(shared)))
-    return Paired(kept, seeds, shared, left_out)
+    lacking = sorted(set().union(*several) - set(seeds), key=str)
+    return Paired(kept, seeds, shared, left_out, lacking)
 
 
 def _of_seed(arm: Arm, seed: Seed) -> Result:
     return next(iter(arm.values())) if len(arm) == 1 else arm[seed]
 
 
-def compare(paired: Paired, metric: str, reference: int = 0, draws: int = DRAWS, seed: int = 0) -> Comparison:
+def draws_for(contrasts: int) -> int:
+    """Return how many resamples a table needs for its least p, 2 / (R + 1), to be half of LEVEL after Holm's rule."""
+    return max(DRAWS, math.ceil(4 * contrasts / LEVEL))
+
+
+def compare(paired: Paired, metric: str, reference: int = 0, draws: int | None = None, seed: int = 0) -> Comparison:
     """Compare one metric of all arms with arm `reference`; p values corrected over all contrasts (Holm)."""
+    draws = draws_for(len(paired.arms) - 1) if draws is None else draws
     drawn = crossed_bootstrap(paired, metric, draws, seed)  # (A, R)
     values = [float(np.mean([cell.metrics()[metric] for cell in row])) for row in paired.arms]
     others = [arm for arm in range(len(values)) if arm != reference]
@@ -194,15 +203,16 @@ def margin_of(metric: str, reference: float, asked: float | None = None) -> floa
         if not (0 < asked < float("inf")):
             raise UsageError(f"--margin is {asked}", "give a positive number in the metric's own unit, such as 0.01")
         return asked
-    if metric == "accuracy":
+    own = metric.rpartition("/")[2]  # of a part of a joint task
+    if own == "accuracy":
         return 0.01
-    return 0.05 * reference if metric.startswith("ndcg@") else None
+    return 0.05 * reference if own.startswith("ndcg@") else None
 
 
 def verdict(interval: Interval, margin: float, metric: str = "accuracy") -> str:
     """Judge "as good as" by a margin fixed beforehand, from the interval of the metric's difference."""
     low, high = interval
-    if metric in LOWER_IS_BETTER:
+    if lower_is_better(metric):
         low, high = -high, -low
     if low > -margin:
         return "non-inferior"

@@ -15,6 +15,7 @@ from userrep.sequences.store import DESCRIPTIVE
 
 FORMAT = 1
 RECORD, CONFIG, LOCK, CHECKPOINT, LOG = "run.json", "config.yaml", ".lock", "checkpoint.pt", "log.jsonl"
+READINGS = "readings.jsonl"
 HOW = ("accumulate", "devices", "checkpoint_seconds")  # keys of a trainer that change how, and not what, is trained
 WEIGHTS = ("model.safetensors", "delta.safetensors")
 
@@ -104,7 +105,7 @@ class Run:
 
     def add_reading(self, **fields: Any) -> None:
         """Append a line to readings.jsonl: every reading of test metrics leaves a trace."""
-        path = self.path / "readings.jsonl"
+        path = self.path / READINGS
         with explaining_write_errors(path), path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"time": now(), **fields}) + "\n")
 

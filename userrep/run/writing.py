@@ -20,6 +20,7 @@ from userrep.run.record import (
     FORMAT,
     LOCK,
     LOG,
+    READINGS,
     RECORD,
     WEIGHTS,
     Run,
@@ -73,20 +74,30 @@ class Session:
 
 @contextmanager
 def writing(
-    path: Path, *, verb: str, config: Mapping[str, Any], parent: Run | None = None, fresh: bool = False
+    path: Path,
+    *,
+    verb: str,
+    config: Mapping[str, Any],
+    parent: Run | None = None,
+    source: Run | None = None,
+    fresh: bool = False,
 ) -> Iterator[Session]:
     """Hold the run at `path` for writing: a new one, the rest of a partial one, or one that is finished.
 
-    A new folder in which nothing came to be is removed when the block fails.
+    `parent` is what it stands on; `source` is read, too, while it is written. With `fresh`, what is there gives way,
+    but for the count of its readings of test. A new folder in which nothing came to be is removed when the block fails.
 
     Raises:
-        UsageError: another process writes it, it has another config, or the folder holds something else.
+        UsageError: another process writes it, it has another config, the folder holds something else, or is that of
+        the parent, the source or an ancestor.
         DataError: the folder cannot be written.
     """
     path = Path(path)
     if team.follows():
         yield _following(path, verb)
         return
+    for read in (parent, source):
+        _refuse_source(path, read)
     with _locked(path):
         if fresh:
             _empty(path)
@@ -122,7 +133,7 @@ def _leave(session: Session) -> None:
 
 
 def _opened(path: Path, verb: str, config: Mapping[str, Any], parent: Run | None) -> Run:
-    sweep(path)
+    sweep(path, (RECORD, CONFIG, *WEIGHTS))
     if (path / RECORD).exists():
         run = open_run(path)
         _refuse_other(run, verb, config, parent)
@@ -131,10 +142,22 @@ def _opened(path: Path, verb: str, config: Mapping[str, Any], parent: Run | None
         else:
             (path / CHECKPOINT).unlink(missing_ok=True)
         return run
-    foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in (LOCK, CONFIG))
+    foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in (LOCK, CONFIG, READINGS))
     if foreign:
         raise UsageError(f"{path} holds something that is no run: {foreign[0]}", "name a new or empty folder")
     return _begin(path, verb, config, parent)
+
+
+def _refuse_source(path: Path, read: Run | None) -> None:
+    """Raise UsageError where a run would be written over one that it is made from."""
+    met = set[Path]()
+    while read is not None and (place := read.path.resolve()) not in met:
+        if place == path.resolve():
+            raise UsageError(f"{path} is read to make this run", "name another folder with --run or --export")
+        met.add(place)
+        recorded = read.record.get("parent")
+        above = read.path / recorded["path"] if recorded else None
+        read = open_run(above, checked=False) if above is not None and (above / RECORD).is_file() else None
 
 
 def _begin(path: Path, verb: str, config: Mapping[str, Any], parent: Run | None) -> Run:
@@ -208,12 +231,15 @@ def _tell_of_other_torch(run: Run) -> None:
 
 
 def _empty(path: Path) -> None:
-    """Remove a run's files; a folder that holds something else is left alone for `_opened` to refuse."""
+    """Remove a run's files but its readings, which say how often test was looked at to come to the new one.
+
+    A folder that holds something else is left alone for `_opened` to refuse.
+    """
     if not (path / RECORD).exists():
         return
     with explaining_write_errors(path):
         for entry in path.iterdir():
-            if entry.name == LOCK:
+            if entry.name in (LOCK, READINGS):
                 continue
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)

@@ -151,6 +151,11 @@ def _check_folds(splits: list[Split], path: Path) -> None:
                 f"{path}: split {name!r} has the folds {numbers}",
                 "number the folds 0, 1, 2 ... without a gap",
             )
+        if len(numbers) > 1 and any(split.domain for split in same):
+            raise DataError(
+                f"{path}: split {name!r} cuts events and has {len(numbers)} folds",
+                "only splits of users have folds: give each cut a name of its own",
+            )
         if len({split.domain is None for split in same}) > 1:
             raise DataError(
                 f"{path}: split {name!r} divides users in one fold and events in another",

@@ -2,7 +2,7 @@
 
 from userrep import console
 from userrep.console import Figure
-from userrep.stages.table import Table, arm_names, detectable, place_of, sign, span
+from userrep.stages.table import Table, arm_names, counted, detectable, left_out, place_of, sign, span
 
 
 def show_tasks(tables: dict[str, Table]) -> None:
@@ -15,9 +15,9 @@ def show_tasks(tables: dict[str, Table]) -> None:
     for task, table in tables.items():
         gaps = detectable(table.found[0])
         smallest = f", smallest detectable difference {span(gaps)}" if gaps else ""
-        console.note(f"{task}: {table.users:,} users, {len(table.paired.seeds)} seed(s), paired{smallest}")
-        if table.paired.left_out:
-            console.warn(f"{task}: {table.paired.left_out:,} users are left out: not all arms have tested them")
+        console.note(f"{task}: {counted(table)}, paired{smallest}")
+        for told in left_out(table):
+            console.warn(f"{task}: {told}")
     console.note("bold, +, -: higher or lower than the reference, p < 0.05 after Holm's correction within a task")
 
 

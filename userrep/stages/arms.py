@@ -49,6 +49,13 @@ class Arm:
                 raise UsageError(f"two runs of {self.name} with seed {seed} test the same users", "name each run once")
         return found
 
+    def keep(self, replicates: Sequence[Replicate]) -> None:
+        """Leave all other runs out, unless there is one replicate, which stands for all."""
+        if len(self.results) > 1:
+            self.runs = [run for run in self.runs if _replicate(run) in replicates]
+            self.results = {key: parts for key, parts in self.results.items() if key in replicates}
+            del self.pooled
+
     def mean(self, key: str) -> float | None:
         """Average a number that runs recorded of themselves; None where one did not."""
         values = [run.record.get(key) for run in self.runs]
@@ -110,6 +117,12 @@ def lineage(run: Run) -> dict[str, Any]:
         except (UsageError, DataError):  # moved away: its weights stand for it
             config["base"] = recorded["weights_hash"]
     return {"verb": run.verb, **config}
+
+
+def replicate_name(replicate: Replicate) -> str:
+    """Name a replicate by its seed, and its fold where that is not the first."""
+    seed, fold = replicate
+    return f"{seed}, fold {fold}" if fold else str(seed)
 
 
 def name_of(run: Run) -> str:

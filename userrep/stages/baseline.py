@@ -18,7 +18,7 @@ from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.inherit import check_source, origins, own_overrides, protocol_of
 from userrep.stages.report import make_report, read_report, save_report, show_report
 from userrep.stages.request import Request
-from userrep.stages.restore import check_data, check_trained, restore
+from userrep.stages.restore import check_begun, check_data, check_trained, restore
 from userrep.stages.resume import resumed
 from userrep.stages.seen import check_cut, share_seen
 from userrep.stages.training import conditions
@@ -43,6 +43,7 @@ def run(request: Request) -> dict[str, Any]:
     console.note(f"baseline {names['baseline']}, task {names['task']}, data set {config['dataset']['name']}")
     data = open_prepared(request.data_dir, config["dataset"])
     with writing(path, verb=VERB, config=config, parent=base, fresh=request.fresh) as session:
+        check_begun(session.run, data)
         if not session.finished_before:
             _make(session, config, data, base)
         made = session.run
@@ -120,7 +121,7 @@ def _make(session: Session, config: dict[str, Any], data: Prepared, base: Run | 
     _keep(session.run, validated, "valid", data, protocol, task)
     _keep(session.run, tested, "test", data, protocol, task)
     session.finish(
-        **conditions(data, protocol, task.splits, task.task_name),
+        **conditions(data, protocol, task),
         **seen,
         metrics=chosen.metrics,
         chosen=chosen.settings,

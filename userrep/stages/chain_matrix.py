@@ -10,7 +10,7 @@ import torch
 from userrep import console
 from userrep.build import build
 from userrep.errors import UsageError, VerificationError, suggest
-from userrep.evaluation.metrics import LOWER_IS_BETTER
+from userrep.evaluation.metrics import lower_is_better
 from userrep.evaluation.results import Metrics, Result
 from userrep.run import Run
 from userrep.sequences.store import Prepared
@@ -43,7 +43,7 @@ class Matrix:
     @property
     def signs(self) -> np.ndarray:
         """1 where more of the told metric is better, -1 where less is: `(n,)`."""
-        return np.array([-1 if name in LOWER_IS_BETTER else 1 for name in self.names])
+        return np.array([-1 if lower_is_better(name) else 1 for name in self.names])
 
     @property
     def exact(self) -> bool:

@@ -44,7 +44,7 @@ def evaluate_chain(newest: Run, asked: str, split: str, request: Request) -> dic
         if to:
             plain[task] = export(
                 answering.run, answering.encoder, answering.objective, data, Path(to) / Path(folders[task]).name,
-                weights_hash=newest.weights_hash, fresh=request.fresh,
+                weights=newest, fresh=request.fresh,
             )  # fmt: skip
     answers = [
         {

@@ -10,7 +10,7 @@ from userrep.files import replacing
 from userrep.run import Run, open_run
 from userrep.stages.across_tasks import show_tasks
 from userrep.stages.agreement import one_protocol
-from userrep.stages.arms import Arm, divided, group, name_of
+from userrep.stages.arms import Arm, divided, group, name_of, replicate_name
 from userrep.stages.headline import HEADLINES
 from userrep.stages.latex import task_latex, tasks_latex
 from userrep.stages.markdown import task_markdown, tasks_markdown
@@ -74,12 +74,19 @@ def _measure(runs: list[Run], reference: Run, split: str, asked: dict[str, Any])
 
 
 def _paired(arms: list[Arm]) -> Paired:
-    """Pair the arms' users; where they share none, say what made runs that look alike arms of their own."""
+    """Pair the arms' users and leave out the runs of seeds that not all have.
+
+    Where they share no user, say what made runs that look alike arms of their own.
+    """
     results = [arm.pooled for arm in arms]
     try:
-        return pair(results)
+        paired = pair(results)
     except DataError as error:
         raise DataError(error.message, divided(arms) or error.hint) from error
+    if paired.seeds_left_out:
+        for arm in arms:
+            arm.keep(paired.seeds)
+    return paired
 
 
 def _without_repeats(paths: list[Path]) -> list[Run]:
@@ -119,6 +126,7 @@ def _answer(table: Table) -> dict[str, Any]:
         "users": table.users,
         "users_left_out": table.paired.left_out,
         "seeds": len(table.paired.seeds),
+        "seeds_left_out": [replicate_name(seed) for seed in table.paired.seeds_left_out],
         "margins": table.margins,
         "arms": [_arm_answer(table, arm, index) for index, arm in enumerate(table.arms)],
     }

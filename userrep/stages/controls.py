@@ -9,7 +9,7 @@ from userrep import console
 from userrep.config import choices, compose
 from userrep.console import Figure
 from userrep.errors import Interrupted, UsageError, UserRepError, suggest
-from userrep.evaluation.metrics import LOWER_IS_BETTER
+from userrep.evaluation.metrics import lower_is_better
 from userrep.evaluation.per_user import read_per_user
 from userrep.evaluation.significance import Comparison, Paired, compare, pair
 from userrep.run import Run, config_hash, default_path, list_runs, open_run
@@ -142,7 +142,7 @@ def _show(names: Sequence[str], reference: int, paired: Paired, found: Sequence[
                 continue
             difference = Figure(f"{contrast.difference:+.4f}", bold=contrast.significant)
             rows.append([*row, difference, Figure(interval_text(contrast.interval, signed=True)), contrast.p_holm])
-    lower = [comparison.metric for comparison in found if comparison.metric in LOWER_IS_BETTER]
+    lower = [comparison.metric for comparison in found if lower_is_better(comparison.metric)]
     title = f"transfer {gain} over {names[reference]}, {len(paired.users[0]):,} validation users"
     below = "p after Holm's correction, bold below 0.05" + "".join(f"; less {name} is better" for name in lower)
     console.table(title, ["metric", "method", "value", "differs by", "95 %", "p"], rows, below)

@@ -15,30 +15,31 @@ from userrep.stages.restore import untrained
 from userrep.training.weights import save_weights
 
 ADDITIONS = ("table_rank", "stem_patch")  # of any method, and no changes of a weight that could be written out
-KEPT = ("data", "splits", "task", "protocol_hash", "metrics", "sparsity")
+KEPT = ("data", "splits", "seen_split", "task", "protocol_hash", "metrics", "sparsity")
 
 
 def export(
     source: Run, encoder: Encoder, objective: Objective, data: Prepared, path: Path, *,
-    weights_hash: str | None, fresh: bool = False,
+    weights: Run, fresh: bool = False,
 ) -> str:  # fmt: skip
     """Write an encoder that answers for the task of `source` as a plain run with no parent, each weight as it is read.
 
-    `weights_hash` is that of the run whose weights these are. The encoder is flattened in place.
+    `weights` is the run whose weights these are: `source`, or a later one of its chain. The encoder is flattened in
+    place.
 
     Raises UsageError where it holds modules that are no change of a weight and that no base came with.
     """
-    config = _plain_config(source) | {"exported_from": weights_hash}
+    config = _plain_config(source) | {"exported_from": weights.weights_hash}
     flatten(encoder)
     if encoder.causal and not encoder.readout.needs_token:
         encoder.token = None  # of an earlier task; behind the newest item, where nothing that is read could see it
     _check_plain(encoder, source, config, data)
     verb = "transfer" if config.get("task") else "pretrain"
-    with writing(path, verb=verb, config=config, fresh=fresh) as session:
+    with writing(path, verb=verb, config=config, source=weights, fresh=fresh) as session:
         if not session.finished_before:
             save_weights(path / "model.safetensors", encoder, objective)
             kept = {key: source.record[key] for key in KEPT if key in source.record}
-            if weights_hash != source.weights_hash:
+            if weights.weights_hash != source.weights_hash:
                 kept.pop("metrics", None)  # they were measured before the weights became those of a later run
             session.finish(**kept, exported_from=str(source.path))
     console.note(f"exported: {path}")

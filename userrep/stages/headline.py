@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from userrep.evaluation.metrics import LOWER_IS_BETTER
+from userrep.evaluation.metrics import lower_is_better
 from userrep.evaluation.results import OVERALL
 from userrep.run import Run
 
@@ -25,4 +25,4 @@ def goodness(found: tuple[str, float] | None) -> tuple[bool, str, float]:
     if found is None:
         return True, "", 0.0
     name, value = found
-    return False, name, value if name in LOWER_IS_BETTER else -value
+    return False, name, value if lower_is_better(name) else -value

@@ -19,6 +19,7 @@ from userrep.objectives.objective import Objective
 from userrep.run import default_path, writing
 from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.request import Request
+from userrep.stages.restore import check_begun
 from userrep.stages.training import conditions
 from userrep.training.seed import seed_everything
 from userrep.training.weights import count, save_weights
@@ -38,13 +39,14 @@ def run(request: Request) -> dict[str, Any]:
         return {"run": str(path), "config": config}
     data = open_prepared(request.data_dir, config["dataset"])
     with writing(path, verb=VERB, config=config, fresh=request.fresh) as session:
+        check_begun(session.run, data)
         if not session.finished_before:
             rows = _rows(request, converted, data)
             encoder, objective = _models(config, converted, rows, data)
             protocol = build(config["protocol"])
             save_weights(path / "model.safetensors", encoder, objective)
             session.finish(
-                **conditions(data, protocol, objective.splits, objective.task_name),
+                **conditions(data, protocol, objective),
                 metrics=objective.evaluate(encoder, data, protocol, "valid").metrics(),
                 parameters=count(encoder) + count(objective), imported_from=str(request.extra["checkpoint"]),
                 items={"missing": rows.missing, "unused": rows.unused},

@@ -10,9 +10,9 @@ from userrep.sequences.protocol import seen_users
 from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.request import Request
 from userrep.stages.resolved import config_of
-from userrep.stages.restore import untrained
+from userrep.stages.restore import check_begun, untrained
 from userrep.stages.resume import resumed
-from userrep.stages.training import choose_device, clean, conditions, enlist, train, validation_metrics
+from userrep.stages.training import choose_device, clean, conditions, enlist, seen_split, train, validation_metrics
 from userrep.training.job import Job
 from userrep.training.seed import seed_everything
 from userrep.training.weights import count, save_weights
@@ -30,12 +30,13 @@ def run(request: Request) -> dict[str, Any]:
     enlist(config["trainer"])
     data = open_prepared(request.data_dir, config["dataset"])
     with writing(path, verb=VERB, config=config, fresh=request.fresh) as session:
+        check_begun(session.run, data)
         if not session.finished_before:
             job = job_of(request, config, data, session.run.path)
+            session.update(**conditions(data, job.protocol, job.objective), **seen_split(data, job.protocol))
             record = train(job)
             save_weights(path / "model.safetensors", job.encoder, job.objective)
             session.finish(
-                **conditions(data, job.protocol, job.objective.splits, job.objective.task_name),
                 metrics=validation_metrics(record), best_epoch=record["epoch"], updates=record["updates"],
                 parameters=count(job.encoder) + count(job.objective), pretrained_users=int(job.users.sum()),
                 training_seconds=record["seconds"],

@@ -8,7 +8,7 @@ from userrep.build import build
 from userrep.config import compose
 from userrep.errors import UsageError
 from userrep.methods.prune import sparsity
-from userrep.run import Run, default_path, writing
+from userrep.run import Run, Session, default_path, writing
 from userrep.sequences.protocol import seen_users
 from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.certificate import certify
@@ -16,10 +16,10 @@ from userrep.stages.export import export
 from userrep.stages.inherit import origins, own_overrides
 from userrep.stages.request import Request
 from userrep.stages.resolved import base_run, child_config
-from userrep.stages.restore import check_trained, hand_over, restore
+from userrep.stages.restore import check_begun, check_trained, hand_over, restore
 from userrep.stages.resume import resumed
 from userrep.stages.served import check_serves
-from userrep.stages.training import choose_device, clean, conditions, enlist, train, validation_metrics
+from userrep.stages.training import choose_device, clean, conditions, enlist, seen_split, train, validation_metrics
 from userrep.training.job import Job
 from userrep.training.journal import Journal
 from userrep.training.seed import seed_everything
@@ -44,8 +44,9 @@ def run(request: Request) -> dict[str, Any]:
     enlist(config["trainer"])
     data = open_prepared(request.data_dir, config["dataset"])
     with writing(path, verb=VERB, config=config, parent=base, fresh=request.fresh) as session:
+        check_begun(session.run, data)
         if not session.finished_before:
-            session.finish(**_train(request, config, base, data, session.run))
+            session.finish(**_train(request, config, base, data, session))
         clean(path)
         saved = session.run.record
         pruned = session.run
@@ -54,9 +55,7 @@ def run(request: Request) -> dict[str, Any]:
     answer = {"run": str(path), "base": str(base.path)} | {key: saved[key] for key in ("sparsity", "metrics", "stages")}
     if request.extra.get("export") is not None:
         to, (encoder, objective) = Path(request.extra["export"]), restore(pruned, data)
-        answer["export"] = export(
-            pruned, encoder, objective, data, to, weights_hash=pruned.weights_hash, fresh=request.fresh
-        )
+        answer["export"] = export(pruned, encoder, objective, data, to, weights=pruned, fresh=request.fresh)
     return answer
 
 
@@ -82,27 +81,28 @@ def _base_path(request: Request) -> Path:
     return Path(path)
 
 
-def _train(request: Request, config: dict[str, Any], base: Run, data: Prepared, made: Run) -> dict[str, Any]:
+def _train(request: Request, config: dict[str, Any], base: Run, data: Prepared, session: Session) -> dict[str, Any]:
     seed_everything(config["seed"])
     encoder, objective = restore(base, data)
     encoder = hand_over(encoder, base, config)
     method, protocol, trainer = build(config["method"]), build(config["protocol"]), build(config["trainer"])
     users = seen_users(data, protocol)
+    session.update(**conditions(data, protocol, objective), **seen_split(data, protocol))
     before = objective.evaluate(encoder, data, protocol, "valid", users).metrics()
     method.accept(encoder, VERB, str(base.path))
     method.adapt(encoder, protocol.readout)
     job = Job(
         encoder=encoder, objective=objective, phases=method.phases(encoder), data=data, protocol=protocol,
-        trainer=trainer, users=users, length=trainer.length, seed=config["seed"], folder=made.path,
+        trainer=trainer, users=users, length=trainer.length, seed=config["seed"], folder=session.path,
         device=choose_device(request.device),
     )  # fmt: skip
     record = train(job)
     method.finish(encoder)
-    save_weights(made.path / "delta.safetensors", encoder, objective)
-    certificate = certify(made, method, encoder, objective, data, protocol)
-    pruned = next(r for r in Journal(made.path / "log.jsonl").records() if r["phase"] == job.phases[0].name)
+    save_weights(session.path / "delta.safetensors", encoder, objective)
+    certificate = certify(session.run, method, encoder, objective, data, protocol)
+    pruned = next(r for r in Journal(session.path / "log.jsonl").records() if r["phase"] == job.phases[0].name)
     metric = objective.metric
-    return conditions(data, protocol, objective.splits, objective.task_name) | {
+    return {
         "metric": metric, "metrics": validation_metrics(record), "sparsity": sparsity(encoder),
         "stages": {"before": before[metric], "pruned": pruned[metric], "retrained": record[metric]},
         "best_epoch": record["epoch"], "training_seconds": record["seconds"],

@@ -15,6 +15,8 @@ from userrep.sequences.store import Prepared
 from userrep.stages.resume import to_go_on
 from userrep.training.weights import load_weights
 
+REMADE = "prepare the same data again, or make the run again on this one: --fresh"
+
 
 def restore(run: Run, data: Prepared, device: torch.device | None = None) -> tuple[Encoder, Objective]:
     """Return the trained encoder and objective of a run, in evaluation mode.
@@ -83,11 +85,24 @@ def check_trained(run: Run) -> None:
 
 
 def check_data(run: Run, data: Prepared) -> None:
-    """Raise DataError where `data` is not what the run was trained on."""
+    """Raise DataError where `data`, or a split of it by which the run was made, is not what it was then."""
     trained_on = run.record["data"]
     if trained_on["hash"] != data.hash:
         raise DataError(
             f"run {run.path} was trained on {trained_on['name']} ({trained_on['hash'][:8]}), "
             f"the prepared {data.name} is {data.hash[:8]}",
-            "prepare the same data again, or pre-train on this one",
+            REMADE,
         )
+    for split in (*run.record.get("splits", {}).values(), run.record.get("seen_split")):
+        if split and (now := data.split(split["name"], split["fold"]).hash) != split["hash"]:
+            raise DataError(
+                f"run {run.path} was made with a split {split['name']} ({split['hash'][:8]}), "
+                f"that of the prepared {data.name} is {now[:8]}",
+                REMADE,
+            )
+
+
+def check_begun(run: Run, data: Prepared) -> None:
+    """Raise DataError where a run was begun, and is perhaps finished, on other data than `data`."""
+    if "data" in run.record:
+        check_data(run, data)

@@ -10,6 +10,7 @@ from userrep.console import Figure
 from userrep.errors import UserRepError
 from userrep.files import read_json
 from userrep.run import Run, open_run
+from userrep.run.record import READINGS
 from userrep.stages.provenance import Values, values
 from userrep.stages.request import Request
 from userrep.stages.runs import describe
@@ -66,7 +67,7 @@ def _tested(run: Run) -> dict[str, Any]:
 
 
 def _readings(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "readings.jsonl"
+    path = folder / READINGS
     if not path.is_file():
         return []
     found = []

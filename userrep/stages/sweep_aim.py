@@ -4,7 +4,7 @@ from typing import Any
 
 from userrep.build import build
 from userrep.errors import UsageError
-from userrep.evaluation.metrics import LOWER_IS_BETTER
+from userrep.evaluation.metrics import lower_is_better
 from userrep.objectives.objective import Objective
 from userrep.sweep.search import Aim
 
@@ -24,5 +24,5 @@ def aim_of(answer: dict[str, Any], by: str | None, trials: int | None, seed: int
         raise UsageError(cause, "search over pretrain, transfer or prune")
     objective: Objective = build(node)
     metric = by or objective.metric
-    maximise = objective.maximise if metric == objective.metric else metric not in LOWER_IS_BETTER
+    maximise = objective.maximise if metric == objective.metric else not lower_is_better(metric)
     return Aim(metric, maximise, TRIALS if trials is None else trials, seed, pruner)

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from userrep.evaluation.significance import Comparison, Paired
-from userrep.stages.arms import Arm, labels
+from userrep.stages.arms import Arm, labels, replicate_name
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,23 @@ class Table:
         return self.arms[self.place].name
 
 
+def counted(table: Table) -> str:
+    """Say how many users and replicates a table stands on."""
+    several = len({fold for _, fold in table.paired.seeds}) > 1
+    what = "replicate(s) of seed and fold" if several else "seed(s)"
+    return f"{table.users:,} users, {len(table.paired.seeds)} {what}"
+
+
+def left_out(table: Table) -> list[str]:
+    """Say what of the runs is in no number of the table."""
+    told = []
+    if users := table.paired.left_out:
+        told.append(f"{users:,} users are left out: not all arms have tested them (folds missing?)")
+    if seeds := table.paired.seeds_left_out:
+        told.append(f"runs of seed {'; '.join(map(replicate_name, seeds))} are left out: not all arms have them")
+    return told
+
+
 def arm_names(tables: dict[str, Table]) -> dict[str, str]:
     """Return the arms of all tasks, each name once, and what it is called in the table."""
     return labels(arm for table in tables.values() for arm in table.arms)
@@ -62,7 +79,7 @@ def conditions(table: Table) -> str:
     gaps = [f"{found.metric} {span(detectable(found))}" for found in table.found if detectable(found)]
     margins = [f"{name} {margin:.4f}" for name, margin in table.margins.items()]
     parts = [
-        f"Reference: {table.labels[table.reference]}; {table.users:,} users, {len(table.paired.seeds)} seed(s), paired",
+        f"Reference: {table.labels[table.reference]}; {counted(table)}, paired",
         "Bold: p < 0.05 after Holm. Effect: mean difference in standard deviations of the users",
         f"Smallest detectable difference (80 % power): {', '.join(gaps)}" if gaps else "",
         f"Margin of as good: {', '.join(margins)}" if margins else "",
@@ -74,7 +91,7 @@ def tasks_conditions(tables: dict[str, Table]) -> str:
     """Say what a table of several tasks stands on, and what its marks mean."""
     first, names = next(iter(tables.values())), arm_names(tables)
     told = " ".join(
-        f"{task}: {table.users:,} users, {len(table.paired.seeds)} seed(s), "
+        f"{task}: {counted(table)}, "
         f"smallest detectable difference {span(detectable(table.found[0]) or [float('nan')])}."
         for task, table in tables.items()
     )

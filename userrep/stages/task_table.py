@@ -6,7 +6,7 @@ from userrep import console
 from userrep.console import Figure
 from userrep.evaluation.intervals import Interval
 from userrep.evaluation.significance import Comparison, verdict
-from userrep.stages.table import Table, detectable, span
+from userrep.stages.table import Table, counted, detectable, left_out, span
 
 EFFORT = {"trainable": "trainable", "delta_bytes": "bytes", "updates": "updates", "seconds": "seconds"}
 WIDE = 100  # columns in which the values' own intervals fit too
@@ -77,10 +77,9 @@ def _judgement(comparison: Comparison, index: int, table: Table) -> list[str]:
 
 def _show_conditions(table: Table) -> None:
     paired = table.paired
-    counted = f"{table.users:,} users, {len(paired.seeds)} seed(s), paired"
-    console.note(f"{counted}; p after Holm's correction, bold below 0.05")
-    if paired.left_out:
-        console.warn(f"{paired.left_out:,} users are left out: not all arms have tested them (folds missing?)")
+    console.note(f"{counted(table)}, paired; p after Holm's correction, bold below 0.05")
+    for told in left_out(table):
+        console.warn(told)
     if len(paired.seeds) == 1:
         console.note("one seed: what differs between seeds is not in these intervals")
     elif single := [table.labels[arm.name] for arm in table.arms if len(arm.pooled) == 1]:

@@ -9,7 +9,9 @@ import torch
 from userrep import console, progress, team
 from userrep.errors import UsageError
 from userrep.methods.route_watch import MARK
+from userrep.objectives.objective import Objective
 from userrep.sequences.protocol import Protocol
+from userrep.sequences.split import Split
 from userrep.sequences.store import Prepared
 from userrep.signals import graceful
 from userrep.training.fit import BEST, CHECKPOINT, fit
@@ -78,18 +80,26 @@ def validation_metrics(record: dict[str, Any]) -> dict[str, float]:
     return {name: value for name, value in record.items() if name not in own and not name.startswith(("loss:", MARK))}
 
 
-def conditions(data: Prepared, protocol: Protocol, parts: tuple[str, ...], task: str) -> dict[str, Any]:
+def conditions(data: Prepared, protocol: Protocol, objective: Objective) -> dict[str, Any]:
     """Return what makes a run's numbers comparable: data, splits and the protocol's hash."""
-    splits = {part: data.split(getattr(protocol, part), protocol.fold_of(part)) for part in parts}
+    splits = {part: data.split(getattr(protocol, part), protocol.fold_of(part)) for part in objective.splits}
     names = "+".join(sorted(split.hash for split in splits.values()))
     return {
         "data": {"name": data.name, "hash": data.hash},
-        "splits": {
-            part: {"name": split.name, "fold": split.fold, "hash": split.hash} for part, split in splits.items()
-        },
-        "task": task,
-        "protocol_hash": protocol.hash(data.hash, names, task),
+        "splits": {part: _named(split) for part, split in splits.items()},
+        "task": objective.task_name,
+        "protocol_hash": protocol.hash(data.hash, names, objective.task_name),
     }
+
+
+def seen_split(data: Prepared, protocol: Protocol) -> dict[str, Any]:
+    """Return the split that says whose events were learned from, where one does (`sequences.protocol.seen_users`)."""
+    divided = protocol.pretrain_users == "train"
+    return {"seen_split": _named(data.split(protocol.users, protocol.fold))} if divided else {}
+
+
+def _named(split: Split) -> dict[str, Any]:
+    return {"name": split.name, "fold": split.fold, "hash": split.hash}
 
 
 def clean(folder: Path) -> None:

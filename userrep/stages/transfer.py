@@ -23,7 +23,7 @@ from userrep.stages.controls import hold, plan
 from userrep.stages.inherit import check_source, given, origins, own_overrides, protocol_of, settled
 from userrep.stages.request import Request
 from userrep.stages.resolved import base_run, child_config
-from userrep.stages.restore import base_encoder, check_data, check_trained, uses_base
+from userrep.stages.restore import base_encoder, check_begun, check_data, check_trained, uses_base
 from userrep.stages.resume import resumed
 from userrep.stages.seen import share_seen
 from userrep.stages.served import check_serves
@@ -76,10 +76,12 @@ def _make(base: Run, request: Request, config: dict[str, Any], path: Path) -> Ru
     data = open_prepared(request.data_dir, config["dataset"])
     check_data(base, data)
     with writing(path, verb=VERB, config=config, parent=base, fresh=request.fresh) as session:
+        check_begun(session.run, data)
         if not session.finished_before:
             job, method, names, full = job_of(request, config, base, data, path)
             check_certified(method, base)
             seen = share_seen(base, data, job.protocol, job.objective) if uses_base(config) else 0.0
+            session.update(**conditions(data, job.protocol, job.objective))
             held = buffers(job.encoder)
             record = train(job)
             method.finish(job.encoder)
@@ -87,7 +89,6 @@ def _make(base: Run, request: Request, config: dict[str, Any], path: Path) -> Ru
             size = save_weights(path / DELTA, job.encoder, job.objective, names)
             certificate = certify(session.run, method, job.encoder, job.objective, data, job.protocol)
             session.finish(
-                **conditions(data, job.protocol, job.objective.splits, job.objective.task_name),
                 **_weight(job, names, full), delta_bytes=size, metrics=validation_metrics(record),
                 best_epoch=record["epoch"], updates=record["updates"], training_seconds=record["seconds"],
                 test_users_seen=seen, **certificate,

@@ -5,7 +5,7 @@ from typing import Any
 
 from userrep import console
 from userrep.errors import DataError, UsageError, UserRepError, VerificationError
-from userrep.evaluation.metrics import LOWER_IS_BETTER
+from userrep.evaluation.metrics import lower_is_better
 from userrep.files import sha256_of
 from userrep.run import Run, open_run
 from userrep.run.certificate import REMEDY, Certificate, check_config, read_certificates
@@ -119,7 +119,7 @@ def _told(newest: Run, tasks: list[dict[str, Any]], certificate: Certificate, fi
 def _backward_transfer(earlier: Sequence[dict[str, Any]]) -> float | None:
     """Return the mean change of earlier tasks' metrics, above 0 where they became better; None without such a task."""
     moved = [
-        (row["now"] - row["then"]) * (-1 if row["metric"] in LOWER_IS_BETTER else 1)
+        (row["now"] - row["then"]) * (-1 if lower_is_better(row["metric"]) else 1)
         for row in earlier
         if None not in (row["now"], row["then"])
     ]

@@ -41,7 +41,7 @@ def fit(job: Job, stop: Stop) -> Iterator[Progress]:
     """
     journal = Journal(job.folder / "log.jsonl") if not team.follows() else Unwritten(job.folder / "log.jsonl")
     if not team.follows():
-        sweep(job.folder)
+        sweep(job.folder, (CHECKPOINT, BEST, LAST))
     path = job.folder / CHECKPOINT
     content = checkpoint.load(path) if path.exists() else None
     position = Position() if content is None else Position(**content["position"])
