@@ -112,7 +112,7 @@ def _our_step(data: Data, shape: tuple[int, int], padded: bool, loss: str, netwo
 def steps_on(encoder: Encoder, objective: NextItem, batch: Batch) -> Work:
     """Return the work of a training step on one batch; item tables are updated as the trainer would by itself."""
     trainer, draws = Trainer(lr=RATE), torch.Generator().manual_seed(0)
-    rows = choose_rows(trainer.tables, objective.read_by_row(encoder), torch.device("cpu"))
+    rows = choose_rows(trainer.tables, objective.read_by_row(encoder), "cpu")
     marked((encoder, objective), rows.tables)
     optimizer = make_optimizer(encoder, objective, trainer, encoder.vocab_size, rows=rows)
     encoder.train()

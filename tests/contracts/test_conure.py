@@ -192,6 +192,16 @@ def test_reserved_tasks_own_alike_and_the_last_is_not_pruned() -> None:
         assert sum(sizes) == weight.numel()
 
 
+@pytest.mark.parametrize("planned", range(2, 33))
+def test_planned_tasks_are_of_equal_size_whatever_rounding_does(planned: int) -> None:
+    method, elements, free, sizes = Conure(reserve_for=planned), 1024 * planned, 1.0, []
+    for task in range(1, planned):
+        method.task = task
+        sizes.append(method._size(elements, free))
+        free *= 1.0 - method._share
+    assert set(sizes) == {1024}
+
+
 def test_a_dense_last_task_takes_all_that_is_left() -> None:
     one, *_ = chain("nextitnet")
     encoder = deepcopy(one.encoder)

@@ -9,6 +9,7 @@ from made_results import some_classification, some_ranking
 from userrep.errors import DataError
 from userrep.evaluation import metrics
 from userrep.evaluation.results import ClassificationResult, RankingResult, joined, read_result
+from userrep.stages.headline import goodness
 
 
 def test_rank_counts_half_of_the_ties() -> None:
@@ -134,3 +135,13 @@ def test_a_result_reads_back_from_its_columns_bit_for_bit(make) -> None:  # type
 def test_no_users_are_an_error_and_not_a_number() -> None:
     with pytest.raises(DataError, match="no user"):
         some_ranking().subset(np.zeros(60, dtype=bool)).metrics()
+
+
+@pytest.mark.parametrize(
+    ("metric", "lower"),
+    [("log_loss", True), ("gender/log_loss", True), ("ndcg@10", False), ("gender/accuracy", False), ("overall", False)],
+)
+def test_less_is_better_of_log_loss_alone_whatever_part_it_is_of(metric: str, lower: bool) -> None:
+    assert metrics.lower_is_better(metric) == lower
+    better, worse = sorted([0.3, 0.9], reverse=not lower)
+    assert goodness((metric, better)) < goodness((metric, worse))

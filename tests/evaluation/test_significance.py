@@ -7,8 +7,10 @@ from made_results import several_cases, some_classification, some_ranking
 from userrep.errors import DataError, UsageError
 from userrep.evaluation.results import RankingResult
 from userrep.evaluation.significance import (
+    LEVEL,
     compare,
     crossed_bootstrap,
+    draws_for,
     effect_size,
     holm,
     margin_of,
@@ -123,7 +125,9 @@ def test_a_baseline_of_one_seed_stands_for_all_seeds() -> None:
 
 def test_arms_of_several_seeds_are_cut_to_those_they_share() -> None:
     arms = [{seed: some_ranking(seed=seed) for seed in seeds} for seeds in ((0, 1, 2), (1, 2, 3))]
-    assert pair(arms).seeds == [1, 2]
+    paired = pair(arms)
+    assert (paired.seeds, paired.seeds_left_out) == ([1, 2], [0, 3])
+    assert pair([arms[0], {5: some_ranking()}]).seeds_left_out == []
 
 
 def test_runs_without_a_shared_seed_or_user_are_refused() -> None:
@@ -138,6 +142,18 @@ def test_holm_steps_down_and_never_passes_one() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+@pytest.mark.parametrize("contrasts", [1, 25, 50, 51, 400])
+def test_so_many_draws_are_made_that_a_clear_difference_is_significant_among_all(contrasts: int) -> None:
+    least = 2 / (draws_for(contrasts) + 1)
+    assert max(holm([least] * contrasts)) < LEVEL / 2 + 1e-12
+
+
+def test_a_table_of_many_arms_can_be_bold() -> None:
+    better, worse = (ranked(np.full(20, hit)) for hit in (True, False))
+    found = compare(pair([{0: worse}, *({0: better} for _ in range(60))]), "hr@10")
+    assert all(contrast.significant for contrast in found.contrasts if contrast is not None)
 
 
 def test_p_is_large_where_differences_straddle_zero_and_bounded_below_by_the_draws() -> None:
@@ -157,12 +173,15 @@ def test_as_good_as_is_judged_by_a_margin(interval: tuple[float, float], expecte
 def test_fewer_nats_are_better() -> None:
     assert verdict((-0.02, 0.004), margin=0.01, metric="log_loss") == "non-inferior"
     assert verdict((0.015, 0.03), margin=0.01, metric="log_loss") == "inferior"
+    assert verdict((0.015, 0.03), margin=0.01, metric="gender/log_loss") == "inferior"
+    assert verdict((0.015, 0.03), margin=0.01, metric="gender/accuracy") == "non-inferior"
 
 
 def test_a_margin_is_the_one_asked_for_or_that_of_the_metric() -> None:
     assert margin_of("accuracy", 0.7) == 0.01
     assert margin_of("ndcg@10", 0.2) == pytest.approx(0.01)
     assert margin_of("log_loss", 0.5) is None
+    assert margin_of("liked/ndcg@10", 0.2) == pytest.approx(0.01)
     assert margin_of("log_loss", 0.5, asked=0.02) == 0.02
     for wrong in (0.0, -0.1, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="--margin"):

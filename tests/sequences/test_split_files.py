@@ -66,6 +66,8 @@ def test_without_a_domain_column_further_rows_mean_a_split_of_events(tmp_path: P
     assert split.user_role.tolist() == [0, 0, 0]
 
 
+CUT = [("mine", 0, user, place, role) for user in "uv" for place, role in ((0, "train"), (1, "test"))]
+CUT.append(("mine", 0, "w", 0, "train"))
 FITS = [("mine", 0, "u", 0, "train"), ("mine", 0, "v", 0, "train"), ("mine", 0, "w", 0, "test")]
 
 
@@ -83,6 +85,7 @@ FITS = [("mine", 0, "u", 0, "train"), ("mine", 0, "v", 0, "train"), ("mine", 0, 
         ([*FITS, ("mine", 0, "v", 5, "test")], "user 'v' has a position past its last event"),
         ([("mine", 0, "u", 0, "test"), *FITS[1:], ("mine", 0, "u", 5, "train")], "must train, then validate"),
         ([("mine", 1, *row[2:]) for row in FITS], "has the folds"),
+        ([*CUT, *((name, 1, *row) for name, _, *row in CUT)], "cuts events and has 2 folds"),
         ([("folds", *row[1:]) for row in FITS], "differs from the one userrep makes"),
         ([], "has no rows"),
     ],

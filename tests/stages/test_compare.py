@@ -205,6 +205,19 @@ def test_arms_are_compared_on_the_users_they_share(make: Any, small: Any) -> Non
     assert "no test user" in apart.error["message"]
 
 
+def test_runs_of_seeds_that_not_all_arms_have_are_told_and_in_no_number(make: Any, small: Any) -> None:
+    three, two = ([make("bag_lr", 0, seed, strength, ONE[1]) for seed in range(count)]
+                  for strength, count in ((ONE[0], 3), ("baseline.strengths=[0.3]", 2)))  # fmt: skip
+    told = small("compare", *three, *two)
+    assert told.code == 0, told.err
+    assert (told.answer["seeds"], told.answer["seeds_left_out"]) == (2, ["2"])
+    assert [len(arm["runs"]) for arm in told.answer["arms"]] == [2, 2]
+    assert three[2] not in told.answer["arms"][0]["runs"]
+    assert "runs of seed 2 are left out" in told.err
+    alike = small("compare", *three, make("majority"))
+    assert (alike.answer["seeds"], alike.answer["seeds_left_out"]) == (3, [])
+
+
 def test_folds_that_differ_in_a_setting_are_told_why_they_are_not_pooled(make: Any, small: Any) -> None:
     runs = [make("bag_lr", fold, 0, f"baseline.strengths=[{strength}]", ONE[1]) for fold, strength in enumerate((1, 2))]
     told = small("compare", *runs)

@@ -214,6 +214,23 @@ def test_a_checkpoint_holds_plain_values_and_tensors_only(few: Prepared, tmp_pat
     assert "optimizer" in content["state"]
 
 
+def test_a_probe_that_comes_out_otherwise_changes_nothing_in_the_middle_of_a_run(
+    few: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("userrep.training.precision.has_bfloat16", lambda device: True)
+    ended = {}
+    for name, later in (("whole", 2.0), ("stopped", 1.0)):
+        how = {"precision": "auto", "checkpoint_seconds": 0}
+        monkeypatch.setattr("userrep.training.precision.measured_gain", lambda device, width: 2.0)
+        loop.advance(loop.make_job(few, tmp_path / name, "twice", **how), 3)
+        monkeypatch.setattr("userrep.training.precision.measured_gain", lambda device, width, gain=later: gain)
+        job = loop.make_job(few, tmp_path / name, "twice", **how)
+        loop.finish(job)
+        assert job.settled == {"device": "cpu", "tables": "dense", "precision": "bf16"}
+        ended[name] = job.encoder.state_dict()
+    assert all(torch.equal(ended["whole"][key], ended["stopped"][key]) for key in ended["whole"])
+
+
 def test_a_metric_the_task_does_not_have_is_refused_with_those_it_has(few: Prepared, tmp_path: Path) -> None:
     job = loop.make_job(few, tmp_path, "full")
     job.objective.metric = "acuracy"

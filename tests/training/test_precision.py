@@ -15,29 +15,40 @@ CPU = torch.device("cpu")
 
 
 def test_fp32_changes_nothing_and_says_nothing() -> None:
-    context, told = precision("fp32", CPU, 8)
+    name, context, told = precision("fp32", CPU, 8)
     with context():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-    assert told == ""
+    assert (name, told) == ("fp32", "")
 
 
-@pytest.mark.parametrize(("gain", "chosen"), [(1.0, torch.float32), (2.0, torch.bfloat16)])
+@pytest.mark.parametrize(("gain", "chosen"), [(1.0, "fp32"), (2.0, "bf16")])
 def test_auto_takes_bf16_where_the_probe_finds_it_faster(
-    gain: float, chosen: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    gain: float, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "has_bfloat16", lambda device: True)
     monkeypatch.setattr(module, "measured_gain", lambda device, width: gain)
-    context, told = precision("auto", CPU, 8)
+    name, context, told = precision("auto", CPU, 8)
     with context():
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == chosen
+        made = (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+    assert (name, made) == (chosen, {"fp32": torch.float32, "bf16": torch.bfloat16}[chosen])
     assert f"{gain:.2f} times" in told
+
+
+def test_a_run_goes_on_in_what_it_began_in_where_it_was_left_to_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "has_bfloat16", lambda device: True)
+    assert module.settled("auto", None, CPU) == "auto"
+    for before in ("fp32", "bf16"):
+        assert module.settled("auto", before, CPU) == before
+        assert module.settled("bf16", before, CPU) == "bf16"
+    monkeypatch.setattr(module, "has_bfloat16", lambda device: False)
+    assert module.settled("auto", "bf16", CPU) == "auto"
 
 
 def test_a_device_without_bf16_is_told_about(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "has_bfloat16", lambda device: False)
     with pytest.raises(ConfigError, match="no bfloat16"):
         precision("bf16", CPU, 8)
-    assert "no bfloat16" in precision("auto", CPU, 8)[1]
+    assert "no bfloat16" in precision("auto", CPU, 8)[2]
     with pytest.raises(ConfigError, match="precision"):
         Trainer(precision="fp16")
     assert PRECISIONS == ("fp32", "bf16", "auto")

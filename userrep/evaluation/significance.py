@@ -86,7 +86,7 @@ def pair(arms: Sequence[Arm]) -> Paired:
         DataError: the arms share no user.
     """
     several = [set(arm) for arm in arms if len(arm) > 1]
-    seeds: list[Seed] = sorted(set.intersection(*several), key=str) if several else [0]
+    seeds: list[Seed] = sorted(set.intersection(*several), key=str) if several else list(arms[0])
     if not seeds:
         raise UsageError("these runs share no seed", "compare runs of the same seeds")
     cells = [[_of_seed(arm, seed) for seed in seeds] for arm in arms]

@@ -191,8 +191,12 @@ class Conure(Method):
             owned.take(weight.abs(), size, self._share)
 
     def _size(self, elements: int, free: float) -> int:
-        """Return how many elements of a tensor the running task takes (spec 1.4)."""
-        return int(self._share * free * elements)
+        """Return how many elements of a tensor the running task takes (spec 1.4).
+
+        Planned tasks are equal: their shares of what is left may fall short of a whole element by rounding alone.
+        """
+        rounding = 0.0 if self.reserve_for is None else 1e-6
+        return int(self._share * free * elements + rounding)
 
     def _check_new(self, name: str) -> None:
         """Raise ConfigError for a weight that gets owners after task 1: earlier tasks read all of it."""

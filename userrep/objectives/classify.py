@@ -81,11 +81,12 @@ class Classify(Objective):
     """
 
     kind = "classification"
+    metric = "log_loss"
 
     def __init__(
         self,
         label: str,
-        metric: str = "log_loss",
+        metric: str = metric,
         norm: str = "batch",
         dropout: float = 0.0,
         label_fraction: float = 1.0,

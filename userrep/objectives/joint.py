@@ -46,6 +46,10 @@ def _of_part(part: int, index: np.ndarray) -> np.ndarray:
     return np.column_stack([np.full(len(index), part), index])
 
 
+def _asked_of(part: Objective) -> str:
+    return part.task_name if part.metric == type(part).metric else f"{part.task_name} by {part.metric}"
+
+
 class Joint(Parts):
     """Learn several tasks at once: each step is a batch of one of them, and its loss is that task's own.
 
@@ -59,7 +63,8 @@ class Joint(Parts):
 
     @property
     def task_name(self) -> str:
-        return "+".join(part.task_name for part in self.parts.values())
+        """Name the tasks, and what a part is judged by where that is not as usual: `overall` is made of it."""
+        return "+".join(map(_asked_of, self.parts.values()))
 
     @property
     def splits(self) -> tuple[str, ...]:

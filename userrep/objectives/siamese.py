@@ -27,6 +27,7 @@ from userrep.sequences.views import Views
 from userrep.sequences.vocab import RESERVED
 
 CUTS = ("newest", "all")
+JUDGED = 1000  # users, as usual: another number is another question
 SEED = 0  # of who is judged, and by which views
 
 
@@ -60,7 +61,7 @@ class Siamese(Objective):
         variance: float = 0.0,
         covariance: float = 0.0,
         on_collapse: str = "warn",
-        judged: int = 1000,
+        judged: int = JUDGED,
     ) -> None:
         super().__init__()
         if cut not in CUTS:
@@ -77,7 +78,7 @@ class Siamese(Objective):
 
     @property
     def task_name(self) -> str:
-        return "same_user"
+        return "same_user" if self.judged == JUDGED else f"same_user,judged={self.judged}"
 
     def setup(self, encoder: Encoder, data: Prepared, protocol: Protocol) -> None:
         self.check_encoder(encoder)

@@ -121,7 +121,7 @@ def forecast(start: Start, ready: Ready, steps: int = STEPS, seconds: float = SE
     job.encoder.to(job.device)
     job.objective.to(job.device)
     if start.gpu is None:
-        ready = replace(ready, precision=precision(job.trainer.precision, job.device, job.encoder.width)[0])
+        ready = replace(ready, precision=precision(job.trainer.precision, job.device, job.encoder.width)[1])
     look = look_at_epoch(ready)
     around = _around(start, look)
     counted = count(ready, look, memory_there(job.device))

@@ -60,7 +60,7 @@ def make_ready(job: Job, phase: Phase) -> Ready:
     names = train_only(job.encoder, phase.trainable)
     job.objective.requires_grad_(True)
     known = job.objective.read_by_row(job.encoder) if phase.loss is None else []
-    rows = choose_rows(job.trainer.tables, known, job.device, job.trainer.shard_tables)
+    rows = choose_rows(job.trainer.tables, known, job.device.type, job.trainer.shard_tables)
     marked((job.encoder, job.objective), rows.tables)
     both = (*job.encoder.parameters(), *job.objective.parameters())
     trainable = {id(one): one for one in both if one.requires_grad}

@@ -141,7 +141,7 @@ def _vocabulary(sequences: Sequences, domain: str) -> Finding:
     for part in sequences.by_users():
         counts += np.bincount(part.items[before_last_two(part.offsets)] - RESERVED, minlength=len(counts))
     fits = bool(np.array_equal(counts, sequences.counts) and np.all(np.diff(counts) <= 0))
-    return Finding("the vocabulary is ordered by training events only", domain, fits, f"{len(counts)} items")
+    return Finding("the vocabulary is ordered without its users' last two events", domain, fits, f"{len(counts)} items")
 
 
 def _merged(sequences: Sequences, domain: str) -> Finding:

@@ -39,7 +39,7 @@ def run(request: Request) -> dict[str, Any]:
             session.finish(
                 metrics=validation_metrics(record), best_epoch=record["epoch"], updates=record["updates"],
                 parameters=count(job.encoder) + count(job.objective), pretrained_users=int(job.users.sum()),
-                training_seconds=record["seconds"],
+                training_seconds=record["seconds"], settled=record["settled"],
             )  # fmt: skip
         clean(path)
         saved = session.run.record

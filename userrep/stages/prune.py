@@ -105,5 +105,5 @@ def _train(request: Request, config: dict[str, Any], base: Run, data: Prepared, 
     return {
         "metric": metric, "metrics": validation_metrics(record), "sparsity": sparsity(encoder),
         "stages": {"before": before[metric], "pruned": pruned[metric], "retrained": record[metric]},
-        "best_epoch": record["epoch"], "training_seconds": record["seconds"],
+        "best_epoch": record["epoch"], "training_seconds": record["seconds"], "settled": record["settled"],
     } | certificate  # fmt: skip

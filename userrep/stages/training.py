@@ -55,7 +55,10 @@ def enlist(trainer: dict[str, Any]) -> None:
 
 
 def train(job: Job) -> dict[str, Any]:
-    """Run the loop with a progress line; return the record of the chosen epoch, by the last phase's validation."""
+    """Run the loop with a progress line; return the record of the chosen epoch, by the last phase's validation.
+
+    `settled` is added to it: what the run was made with where the config says auto.
+    """
     total = sum((job.trainer.epochs if phase.epochs is None else phase.epochs) for phase in job.phases)
     console.note(f"training on {job.device}: {len(job.phases)} phase(s), at most {total} epochs")
     valid: dict[str, float] = {}
@@ -71,12 +74,12 @@ def train(job: Job) -> dict[str, Any]:
         raise team.Handed()
     records = [record for record in Journal(job.folder / "log.jsonl").records() if "epoch" in record]
     last = [record for record in records if record["phase"] == job.phases[-1].name]
-    return next(record for record in reversed(last) if record["best"])
+    return next(record for record in reversed(last) if record["best"]) | {"settled": job.settled}
 
 
 def validation_metrics(record: dict[str, Any]) -> dict[str, float]:
     """Return the metrics of a log record without the loop's own fields."""
-    own = ("phase", "epoch", "updates", "loss", "best", "sequences_per_second", "seconds")
+    own = ("phase", "epoch", "updates", "loss", "best", "sequences_per_second", "seconds", "settled")
     return {name: value for name, value in record.items() if name not in own and not name.startswith(("loss:", MARK))}
 
 

@@ -91,7 +91,7 @@ def _make(base: Run, request: Request, config: dict[str, Any], path: Path) -> Ru
             session.finish(
                 **_weight(job, names, full), delta_bytes=size, metrics=validation_metrics(record),
                 best_epoch=record["epoch"], updates=record["updates"], training_seconds=record["seconds"],
-                test_users_seen=seen, **certificate,
+                settled=record["settled"], test_users_seen=seen, **certificate,
             )  # fmt: skip
         clean(path)
         made = session.run

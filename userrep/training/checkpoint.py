@@ -26,6 +26,7 @@ class Position:
     waited: int = 0  # validations since the best
     started: bool = False  # the phase's first validation is done
     log_position: int = 0
+    settled: dict[str, str] = field(default_factory=dict)  # what was chosen when the run began, and stays
 
 
 def save(path: Path, position: Position, modules: dict[str, torch.nn.Module], state: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from userrep.training.compiling import compile_blocks, undo
 from userrep.training.job import Job, Progress
 from userrep.training.journal import Journal, Unwritten
 from userrep.training.optim import clip_gradients, make_optimizer, set_rate
-from userrep.training.precision import precision
+from userrep.training.precision import precision, settled
 from userrep.training.seed import generator, stream
 from userrep.training.tables import Rows, choose_rows, marked
 from userrep.training.validation import validated
@@ -45,6 +45,7 @@ def fit(job: Job, stop: Stop) -> Iterator[Progress]:
     path = job.folder / CHECKPOINT
     content = checkpoint.load(path) if path.exists() else None
     position = Position() if content is None else Position(**content["position"])
+    job.settled = position.settled
     team.agree(0)  # all have read the checkpoint before the leader writes another
     journal.cut(position.log_position)
     if content is not None:
@@ -87,7 +88,8 @@ class _Loop:
         self.optimizer = make_optimizer(
             job.encoder, job.objective, job.trainer, job.encoder.vocab_size, self.phase.slower, rows
         )
-        self.precision, told = precision(job.trainer.precision, job.device, job.encoder.width)
+        wish = settled(job.trainer.precision, position.settled.get("precision"), job.device)
+        position.settled["precision"], self.precision, told = precision(wish, job.device, job.encoder.width)
         for sentence in (told, compile_blocks(job.encoder, job.trainer.compile, job.device, job.length)):
             if sentence:
                 console.note(sentence)
@@ -122,7 +124,8 @@ class _Loop:
         unite()
         if position.best_epoch is not None:
             load_weights(self.job.folder / BEST, self.job.encoder, self.job.objective)
-        following = Position(phase=position.phase + 1, seconds=self._seconds(), log_position=self.journal.position)
+        kept = {"seconds": self._seconds(), "log_position": self.journal.position, "settled": position.settled}
+        following = Position(phase=position.phase + 1, **kept)  # type: ignore[arg-type]
         position.__dict__.update(following.__dict__)
         if not team.follows():
             checkpoint.save(self.job.folder / CHECKPOINT, position, self.job.modules, {})
@@ -258,7 +261,9 @@ class _Loop:
         """Choose the tables that are updated row by row, and let lookups in them say which rows they read."""
         job = self.job
         known = job.objective.read_by_row(job.encoder) if self.phase.loss is None else []
-        rows = choose_rows(job.trainer.tables, known, job.device, job.trainer.shard_tables)
+        began_on = self.position.settled.setdefault("device", job.device.type)  # an optimiser's state fits one choice
+        rows = choose_rows(job.trainer.tables, known, began_on, job.trainer.shard_tables)
+        self.position.settled["tables"] = rows.kind
         marked((job.encoder, job.objective), rows.tables)
         if rows.told:
             console.note(rows.told)

@@ -32,6 +32,7 @@ class Job:
     folder: Path
     validate_first: bool = False
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    settled: dict[str, str] = field(default_factory=dict)  # by the loop: what `auto` came to
 
     @property
     def modules(self) -> dict[str, torch.nn.Module]:

@@ -9,33 +9,44 @@ import torch
 from userrep.errors import ConfigError
 
 Precision = Callable[[], AbstractContextManager[None]]
+FP32, BF16 = "fp32", "bf16"
 
 ROWS = 4096  # of the probe: a batch of 64 users with 64 events
 FASTER = 1.25  # times faster, from which bfloat16 pays for its three digits
 
 
-def precision(asked: str, device: torch.device, width: int) -> tuple[Precision, str]:
-    """Return what a forward pass runs in, and a sentence on it; `asked` is fp32, bf16 or auto.
+def precision(asked: str, device: torch.device, width: int) -> tuple[str, Precision, str]:
+    """Return the name of what a forward pass runs in, its context, and a sentence on it; `asked` may be auto.
 
     Weights, optimiser state, norms and losses stay in fp32: autocast turns the inputs of products alone. Reported
     metrics are always made in fp32.
 
     Raises ConfigError where bf16 is asked for and the device has none.
     """
-    if asked == "fp32":
-        return nullcontext, ""
+    if asked == FP32:
+        return FP32, nullcontext, ""
     able = has_bfloat16(device)
-    if asked == "bf16":
+    if asked == BF16:
         if not able:
             raise ConfigError(f"trainer.precision=bf16, and {device} has no bfloat16", "set trainer.precision=fp32")
-        return lambda: torch.autocast(device.type, dtype=torch.bfloat16), "precision: bf16, as asked for"
+        return BF16, _autocast(device), "precision: bf16, as asked for"
     if not able:
-        return nullcontext, f"precision: fp32, since {device} has no bfloat16"
+        return FP32, nullcontext, f"precision: fp32, since {device} has no bfloat16"
     gain = measured_gain(device, width)
     why = f"since bf16 is {gain:.2f} times as fast at width {width} here"
     if gain < FASTER:
-        return nullcontext, f"precision: fp32, {why}"
-    return lambda: torch.autocast(device.type, dtype=torch.bfloat16), f"precision: bf16, {why}; fp32 can be forced"
+        return FP32, nullcontext, f"precision: fp32, {why}"
+    return BF16, _autocast(device), f"precision: bf16, {why}; fp32 can be forced"
+
+
+def settled(asked: str, before: str | None, device: torch.device) -> str:
+    """Return what to ask for: of auto, what a run has begun in, where the device can."""
+    can = before == FP32 or (before == BF16 and has_bfloat16(device))
+    return before if asked == "auto" and before is not None and can else asked
+
+
+def _autocast(device: torch.device) -> Precision:
+    return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from userrep.errors import ConfigError
@@ -23,11 +22,11 @@ class Rows:
     told: str = ""
 
 
-def choose_rows(asked: str, by_row: Sequence[nn.Parameter], device: torch.device, sharded: bool = False) -> Rows:
+def choose_rows(asked: str, by_row: Sequence[nn.Parameter], device: str, sharded: bool = False) -> Rows:
     """Return what is updated row by row, of the tables `by_row` of which a loss reads single rows.
 
-    Where they are to be `sharded`, all of them are. Raises ConfigError where rows are asked for and the loss reads
-    whole tables.
+    `device` is the kind of device that a run began on. Where they are to be `sharded`, all of them are. Raises
+    ConfigError where rows are asked for and the loss reads whole tables.
     """
     tables = tuple(table for table in by_row if table.requires_grad)
     wish = "trainer.shard_tables is true" if sharded else f"trainer.tables is {asked}"
@@ -43,7 +42,7 @@ def choose_rows(asked: str, by_row: Sequence[nn.Parameter], device: torch.device
             )
         why = "their rows dealt out to the processes" if sharded else "as asked for"
         return Rows(asked, tables, f"tables: {asked}, {why}")
-    least = LARGE.get(device.type, LARGE["cuda"])
+    least = LARGE.get(device, LARGE["cuda"])
     large = tuple(table for table in tables if len(table) >= least)
     if not large:
         return Rows()
