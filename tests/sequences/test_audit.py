@@ -62,7 +62,8 @@ def test_a_vocabulary_ordered_by_test_events_is_found(folder: Path) -> None:
     path = folder / "domains" / "main" / "items.parquet"
     table = pl.read_parquet(path)
     table.with_columns(count=pl.lit(6, pl.Int64)).write_parquet(path)  # every event counted, the last two too
-    assert [finding.check for finding in failed(folder)] == ["the vocabulary is ordered without its users' last two events"]
+    told = [finding.check for finding in failed(folder)]
+    assert told == ["the vocabulary is ordered without its users' last two events"]
 
 
 def test_training_on_a_test_target_is_found(folder: Path) -> None:
