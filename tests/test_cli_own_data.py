@@ -156,6 +156,14 @@ def test_what_cannot_be_described_is_refused(
     assert not (shop / "data" / "conf").exists()
 
 
+def test_a_name_that_comes_to_mean_another_file_is_told(userrep: Any, shop: Path) -> None:
+    (shop / "other.csv").write_bytes((shop / "events.csv").read_bytes())
+    words = ("preprocess", "--name", "shop", "--from-file")
+    for file, changed in (("events.csv", False), ("events.csv", False), ("other.csv", True)):
+        told = userrep(*words, file)
+        assert (told.code, "from now on" in told.err) == (0, changed)
+
+
 def test_a_label_called_like_another_task_is_refused_and_one_of_a_known_task_uses_it(userrep: Any, shop: Path) -> None:
     people = (shop / "people.csv").read_text()
     (shop / "people.csv").write_text(people.replace("country", "next_item"))

@@ -199,11 +199,13 @@ def test_a_broken_or_wrong_folder_is_named(tmp_path: Path) -> None:
     assert "is no folder" in refused("pretrain", config_dir=tmp_path / "missing").message
     assert "holds no config group" in refused("pretrain", config_dir=tmp_path).message
     folder = write(tmp_path, trainer__broken="a: [")
-    refused("pretrain", "trainer=broken", config_dir=folder)
+    told = refused("pretrain", "trainer=broken", config_dir=folder).message
+    assert f"{tmp_path}/trainer/broken.yaml, line 1, is not valid YAML" in told
     folder = write(tmp_path, trainer__deep="a: " + "[" * 5_000 + "]" * 5_000)
     assert "nested without end" in refused("pretrain", "trainer=deep", config_dir=folder).message
     folder = write(tmp_path, trainer__empty="epochs: 3")
-    assert "no trainer was chosen" in refused("pretrain", "trainer=empty", config_dir=folder).message
+    told = refused("pretrain", "trainer=empty", config_dir=folder).message
+    assert told == "the trainer that was chosen names no class"
 
 
 def test_composing_leaves_no_state_behind_even_in_threads() -> None:

@@ -147,7 +147,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path, fresh:
     session = writing(tmp_path, verb="pretrain", config=CONFIG, fresh=fresh)
     with pytest.raises(UsageError, match=r"no run: thesis\.tex"), session:
         pass
-    assert "thesis.tex" in names(tmp_path)
+    assert names(tmp_path) == ["thesis.tex"]
 
 
 def test_a_failure_before_any_work_leaves_no_folder(tmp_path: Path) -> None:
@@ -334,6 +334,23 @@ def test_the_newest_finished_run_of_a_verb_is_found(tmp_path: Path) -> None:
     assert [run.path.name for run in list_runs(tmp_path)] == ["a", "base", "child", "unfinished"]
     with pytest.raises(UsageError, match="no finished prune run"):
         newest_run("prune", tmp_path)
+    make(tmp_path / "later", config=CONFIG | {"choices": {"dataset": "other", "model": "nextitnet"}})
+    assert newest_run("pretrain", tmp_path).path.name == "later"
+    assert newest_run("pretrain", tmp_path, {"dataset": "toy", "model": "nextitnet"}).path == second.path
+    with pytest.raises(UsageError, match="no finished pretrain run with dataset=third below"):
+        newest_run("pretrain", tmp_path, {"dataset": "third"})
+    told: list[str] = []
+    list_runs(tmp_path, told.append)
+    assert len(told) == 1
+    assert "damaged" in told[0]
+
+
+def test_another_choice_of_a_file_is_told_by_its_name_alone(tmp_path: Path) -> None:
+    make(tmp_path / "base")
+    other = CONFIG | {"model": {"width": 128, "heads": 2}, "choices": {"dataset": "toy", "model": "sasrec"}}
+    with pytest.raises(UsageError) as caught, writing(tmp_path / "base", verb="pretrain", config=other):
+        pass
+    assert caught.value.message.endswith("has another config: model nextitnet -> sasrec")
 
 
 def test_the_default_path_names_what_was_chosen(tmp_path: Path) -> None:

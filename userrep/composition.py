@@ -99,7 +99,7 @@ def compose_files(overrides: Iterable[str], config_dir: Path | None) -> tuple[di
             return _resolved(composed), chosen
         except (HydraException, OmegaConfBaseException, YAMLError) as error:
             kind = MisfitError if isinstance(error, ConfigCompositionException) else ConfigError
-            raise kind(_first_line(error), "see conf/ for the groups and their keys") from error
+            raise kind(_cause(error), "see conf/ for the groups and their keys") from error
         except RecursionError as error:
             raise ConfigError("a yaml file is nested without end", "see conf/ for what such files hold") from error
         finally:
@@ -153,6 +153,14 @@ def _refuse_unresolvable(value: Any, at: str) -> None:
         raise ConfigError(f"{at} is missing", f"give it: {at}=...")
     elif isinstance(value, str) and "${" in _REFERENCE.sub("", value):
         raise ConfigError(f"{at} is {value!r}", "only references to other keys are allowed, such as ${model.width}")
+
+
+def _cause(error: Exception) -> str:
+    """Return what is wrong in a line; of a broken yaml with its file and place."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return _first_line(error)
+    return f"{mark.name.removeprefix('file://')}, line {mark.line + 1}, is not valid YAML: {error.problem}"  # type: ignore[attr-defined]
 
 
 def _first_line(error: Exception) -> str:

@@ -291,8 +291,12 @@ def _check_sections(config: Mapping[str, Any], verb: Verb) -> None:
         node = config.get(name)
         if node is None and name in OPTIONAL:
             continue
-        if not isinstance(node, Mapping) or "_target_" not in node:
+        if node is None:
             raise ConfigError(f"no {name} was chosen", f"choose from: {', '.join(choices(name))}")
+        if not isinstance(node, Mapping) or "_target_" not in node:
+            raise ConfigError(
+                f"the {name} that was chosen names no class", "give its yaml a _target_, as those in conf/"
+            )
 
 
 def checked_seed(value: Any) -> int:

@@ -1,6 +1,7 @@
 """The one place that prints: notes, tables, errors and the JSON answer."""
 
 import json
+import math
 import os
 import re
 import sys
@@ -178,7 +179,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4f}"
+        return "-" if math.isnan(value) else f"{value:.4f}"
     return f"{value:,}" if isinstance(value, int) else _harmless(str(value))
 
 

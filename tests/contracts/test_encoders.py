@@ -9,13 +9,13 @@ from torch import Tensor
 
 from userrep.methods.surgery import set_readout, wrap
 from userrep.models.encoder import Block, Encoder
-from userrep.models.readout import PARTS
 from userrep.models.sublayer import Sublayer
+from userrep.sequences.protocol import READOUTS
 
 MODELS = tiny.names("model")
 METHODS = tiny.names("method")
 ROLES = ("op", "unit", "branch")
-READOUTS = (*PARTS, "mean+items+token")
+SPECS = (*READOUTS, "mean+items+token")
 
 
 def cell(model: str, method: str | None) -> Encoder:
@@ -94,7 +94,7 @@ def test_users_of_one_batch_do_not_meet(model: str, method: str | None) -> None:
 
 
 @every_model
-@pytest.mark.parametrize("readout", READOUTS)
+@pytest.mark.parametrize("readout", SPECS)
 def test_every_readout_ignores_padding_and_survives_an_empty_history(model: str, readout: str) -> None:
     encoder, items = tiny.encoder(model), tiny.histories()
     set_readout(encoder, readout)

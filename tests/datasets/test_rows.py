@@ -127,6 +127,7 @@ def test_a_file_without_a_header_has_its_columns_named(tmp_path: Path) -> None:
         (b"user,item,item\nu,a,b\n", "two columns 'item'"),
         ("user,item,time\nu,a,1\n".encode("utf-16"), "is UTF-16"),
         (gzip.compress(as_csv() * 9, mtime=0)[:-9], "cannot read"),
+        (b"PK\x03\x04 and more", "a zip archive or a spreadsheet"),
         (b"user,thing,time\nu,a,1\n", "no column 'item'"),
     ],
 )

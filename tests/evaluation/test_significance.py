@@ -1,5 +1,7 @@
 """Paired comparisons: a planted difference is found, none is not, users and seeds pair up."""
 
+import warnings
+
 import numpy as np
 import pytest
 from made_results import several_cases, some_classification, some_ranking
@@ -142,6 +144,16 @@ def test_holm_steps_down_and_never_passes_one() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_a_metric_that_no_draw_has_is_no_warning_of_a_library() -> None:
+    both = some_classification(classes=2)
+    one_class = both.subset(both.labels == 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = compare(pair([{0: one_class}, {0: one_class}]), "auc", draws=20)
+    assert found.contrasts[1] is not None
+    assert np.isnan(found.contrasts[1].detectable)
 
 
 @pytest.mark.parametrize("contrasts", [1, 25, 50, 51, 400])

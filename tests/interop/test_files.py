@@ -67,10 +67,13 @@ def test_truncated_and_missing_files_are_data_errors(tmp_path: Path, name: str) 
     path = tmp_path / name
     with pytest.raises(DataError, match="no checkpoint"):
         read_checkpoint(path)
-    for content in (b"", b"nothing of use"):
+    for content in (b"", b"nothing of use", b"user,country\n1,NL\n2,DE\n"):
         path.write_bytes(content)
-        with pytest.raises(DataError):
+        with pytest.raises(DataError) as caught:
             read_checkpoint(path)
+        assert "allow_pickle" not in caught.value.message
+    with pytest.raises(DataError, match="is a folder"):
+        read_checkpoint(tmp_path)
     if name == "a.npz":
         np.savez(path, **{key: tensor.numpy() for key, tensor in STATE.items()})
     else:

@@ -115,6 +115,12 @@ def test_a_label_that_no_user_has_is_an_error_that_lists_the_columns(tmp_path: P
     assert "gender" in caught.value.hint
 
 
+def test_labels_of_strangers_alone_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none of the 2 users in the file of users has an event") as caught:
+        prepared_from(tmp_path, user_of("u1", "abc"), labels=["age"], known={"user": ["1", "2"], "age": ["9", "8"]})
+    assert "ids" in caught.value.hint
+
+
 def test_each_domain_has_its_own_vocabulary_over_the_same_users(tmp_path: Path) -> None:
     events = user_of("u", "abcd") + user_of("v", "xyx")
     prepared = prepared_from(tmp_path, events, domains=["home"] * 4 + ["away"] * 3)
@@ -168,7 +174,9 @@ def test_the_content_hash_sees_events_and_labels_but_neither_splits_nor_the_plac
     changed = [
         prepared_from(tmp_path / "item", [*events[:-1], ("v", "b", 3)], **usual),
         prepared_from(tmp_path / "time", [*events[:-1], ("v", "a", 4)], **usual),
-        prepared_from(tmp_path / "user", [(user + "1", item, time) for user, item, time in events], **usual),
+        prepared_from(
+            tmp_path / "user", [(user.replace("u", "u1"), item, time) for user, item, time in events], **usual
+        ),
         prepared_from(tmp_path / "label", events, labels=["age"], known=known | {"age": ["2", "2"]}),
     ]
     assert len({base.hash, *(one.hash for one in changed)}) == 5

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from listed import prepared_from, user_of
 
-from userrep.errors import DataError
+from userrep.errors import ConfigError, DataError
+from userrep.sequences.protocol import Protocol, check_kinds
 from userrep.sequences.store import Prepared
 
 EVENTS = user_of("u", "abcdefghij") + user_of("v", "bcdea", [1, 2, 2, 2, 9]) + user_of("w", "c")
@@ -135,3 +136,18 @@ def test_a_prepared_set_opens_from_its_folder_alone(tmp_path: Path) -> None:
     assert again.hash == made.hash
     assert np.array_equal(again.sequences().items, made.sequences().items)
     assert isinstance(again.sequences().items, np.memmap)
+
+
+def test_a_split_of_the_other_kind_or_an_unknown_readout_is_refused_by_the_protocol(tmp_path: Path) -> None:
+    data = prepared_from(tmp_path, EVENTS)
+    check_kinds(data, Protocol())
+    for key, name, told, hint in (
+        ("events", "folds", "no split of events", "leave_one_out"),
+        ("events", "foo", "no split of", "chain"),
+        ("users", "chain", "no split of users", "folds"),
+    ):
+        with pytest.raises(ConfigError, match=told) as caught:
+            check_kinds(data, Protocol(**{key: name}))
+        assert hint in caught.value.hint
+    with pytest.raises(ConfigError, match="unknown part 'foo'"):
+        Protocol(readout="mean+foo")

@@ -10,6 +10,7 @@ import pytest
 
 from userrep.cli import main
 from userrep.evaluation.per_user import read_per_user
+from userrep.files import write_json
 from userrep.run import Run, open_run
 from userrep.stages.arms import Arm, group, labels
 from userrep.stages.latex import escape
@@ -264,6 +265,20 @@ def test_a_run_named_twice_counts_once_and_two_runs_of_the_same_users_are_refuse
     told = small("compare", run, copy)
     assert told.code == 2
     assert "same users" in told.error["message"]
+
+
+def test_an_unfinished_run_is_told_to_go_on_before_protocols_are_looked_at(make: Any, small: Any) -> None:
+    run = make("majority")
+    write_json(Path(run) / "run.json", {"verb": "pretrain", "config_hash": "0", "status": "running"})
+    told = small("compare", make("bag_lr", 0, 0, *ONE), run)
+    assert (told.code, told.error["message"]) == (2, f"{run} is not finished")
+
+
+def test_a_reference_of_another_task_alone_is_told(make: Any, small: Any) -> None:
+    ranker = small("baseline", "popularity", "dataset=synthetic", "task=next_item", "--run", "runs/pop").answer["run"]
+    told = small("compare", make("majority"), make("bag_lr", 0, 0, *ONE), "--reference", ranker)
+    assert told.code == 0, told.err
+    assert "runs/pop has no namesake among the runs of age: they are held against baseline majority" in told.err
 
 
 def test_runs_that_were_not_evaluated_or_lack_a_metric_are_refused(make: Any, small: Any) -> None:

@@ -79,6 +79,7 @@ def mine(userrep: Any, workplace: Path) -> Any:
 
 
 TINY = ("dataset=mine", "model.width=8", "model.dilations=[1]", "trainer.epochs=1", "protocol.events=late")
+CHILD = ("--from", "base", "--method", "full", "task=next_item", "protocol.events=late")
 
 
 @pytest.mark.parametrize(("first", "cut", "cause"), [(5, 7, "was trained on mine"), (1, 4, "made with a split late")])
@@ -103,3 +104,20 @@ def test_no_run_goes_on_with_other_data_or_another_split_of_one_name(
         assert "--fresh" in told.error["hint"]
     assert mine(*words, "--fresh").code == 0
     assert mine("evaluate", "base").code == 0
+
+
+def test_an_override_beside_resume_must_be_that_of_the_run_unless_it_says_how(mine: Any) -> None:
+    assert mine("pretrain", *TINY, "--run", "base").code == 0
+    record = read_json("base/run.json")
+    write_json("base/run.json", record | {"status": "running"})
+    for verb, words in (("pretrain", ()), ("transfer", CHILD)):
+        run = {"pretrain": "base", "transfer": "child"}[verb]
+        if words:
+            assert mine(verb, *words, "trainer.epochs=1", "--run", run).code == 0
+        again = (verb, *words, "--resume", "--run", run)
+        told = mine(*again, "trainer.epochs=3")
+        assert told.code == 2
+        assert told.error["message"] == f"trainer.epochs=3, but {run} was begun with trainer.epochs=1"
+        assert mine(*again, "trainer.epochs=1", "trainer.accumulate=2", "dataset=mine").code == 0
+        assert mine(*again, "trainer.accumulate=none").code == 2
+        assert mine(*again, "dataset=synthetic").code == 2

@@ -130,7 +130,9 @@ def test_a_damaged_record_hides_no_other(userrep: Any, several: Path) -> None:
     make(several, "worded", metrics={"accuracy": "high"})
     make(several, "late", seconds="long")
     (several / "folder" / "run.json").mkdir(parents=True)
-    assert listed(userrep("runs", "--sort", "metric", "--json")) == ["b", "a", "c", "d"]
+    told = userrep("runs", "--sort", "metric", "--json")
+    assert listed(told) == ["b", "a", "c", "d"]
+    assert [f"runs/{name}/run.json is no record" in told.err for name in ("worded", "late")] == [True, True]
     assert userrep("show", "runs/worded").code == 3
 
 

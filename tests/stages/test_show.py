@@ -98,6 +98,17 @@ def test_a_base_that_is_gone_or_changed_is_said_and_no_error(userrep: Any, child
     assert (told["parents"], "gone" in told["problem"]) == ([], True)
 
 
+def test_lost_and_damaged_weights_are_said_and_no_error(userrep: Any, child: Path) -> None:
+    assert shown(userrep, child)["problem"] is None
+    weights = child / "delta.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert "sha256 differs" in shown(userrep, child)["problem"]
+    weights.unlink()
+    assert "is missing" in shown(userrep, child)["problem"]
+    assert "LOST" in userrep("show", str(child)).out
+
+
 def test_what_is_no_run_is_refused_and_a_broken_line_of_readings_is_not(userrep: Any, child: Path) -> None:
     assert userrep("show", "nowhere", "--json").code == 2
     (child / "readings.jsonl").write_text('{"time": "2026-01-01", "metrics": {}}\n{"time": "20')

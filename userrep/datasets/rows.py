@@ -23,6 +23,7 @@ from userrep.errors import DataError
 
 SEPARATORS = (",", "\t", ";", "|")
 BEGINNING, BEGINNING_ROWS = 1 << 20, 10_000  # bytes or rows that are looked at to guess columns
+ZIP = b"PK\x03\x04"
 EMPTY = "give a file with a header and one row a line"
 BLOCK = 1 << 26  # bytes of text that are parsed at a time
 BYTES_A_ROW = 32  # of a parquet file, to give its chunks a size in rows
@@ -208,6 +209,8 @@ def _beginning(path: Path, faults: Faults) -> pl.DataFrame:
         content = file.read(BEGINNING)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{path} is UTF-16 text", "convert the file: iconv -f utf-16 -t utf-8")
+    if content.startswith(ZIP):
+        raise DataError(f"{path} is a zip archive or a spreadsheet, no table in text", "unpack it, or save it as csv")
     if len(content) == BEGINNING:
         content = content[: content.rfind(b"\n") + 1] or content
     content = content.removeprefix(MARK)

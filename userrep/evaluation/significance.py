@@ -126,10 +126,15 @@ def compare(paired: Paired, metric: str, reference: int = 0, draws: int | None =
             percentiles(differences[arm]),
             single[arm],
             corrected[arm],
-            POWERED * float(np.nanstd(differences[arm])),
+            POWERED * _deviation(differences[arm]),
             effect_size(paired, metric, arm, reference),
         )
     return Comparison(metric, values, [percentiles(row) for row in drawn], contrasts)
+
+
+def _deviation(drawn: np.ndarray) -> float:
+    known = drawn[~np.isnan(drawn)]
+    return float(known.std()) if len(known) else float("nan")
 
 
 def crossed_bootstrap(paired: Paired, metric: str, draws: int, seed: int = 0) -> np.ndarray:

@@ -36,10 +36,15 @@ def from_state_dict(kind: str, state_dict: Mapping[str, Tensor | np.ndarray], **
     return convert(kind, state_dict, **shape).module()
 
 
-def convert(kind: str, state_dict: Mapping[str, Tensor | np.ndarray], **shape: Any) -> Converted:
-    """Translate a published state dict; raises as `from_state_dict`."""
+def check_kind(kind: str) -> None:
+    """Raise UsageError for a kind of checkpoint that has no converter."""
     if kind not in CONVERTERS:
         raise UsageError(f"no kind of checkpoint '{kind}'", suggest(kind, CONVERTERS))
+
+
+def convert(kind: str, state_dict: Mapping[str, Tensor | np.ndarray], **shape: Any) -> Converted:
+    """Translate a published state dict; raises as `from_state_dict`."""
+    check_kind(kind)
     tensors = {name: torch.as_tensor(value).detach().float() for name, value in state_dict.items()}
     source = Source(kind, tensors, hint=f"kinds are {', '.join(CONVERTERS)}: make sure that it is a {kind} checkpoint")
     converted = CONVERTERS[kind](source, shape)

@@ -1,6 +1,5 @@
 """Checkpoint files of other code, read as tensors and as nothing else."""
 
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -24,26 +23,19 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
     Raises DataError where the file is missing, damaged, or holds more than tensors.
     """
+    if not path.is_file():
+        cause = f"{path} is a folder, no checkpoint" if path.is_dir() else f"there is no checkpoint {path}"
+        raise DataError(cause, "name a .safetensors or .npz file, or one of torch.save")
     try:
         found = _load(path)
-    except FileNotFoundError as error:
-        raise DataError(f"there is no checkpoint {path}", "check the path") from error
-    except pickle.UnpicklingError as error:
+    except (SafetensorError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"cannot read {path}: {cause}", "the file is damaged: copy it again") from error
+    except Exception as error:  # what is no file of its kind ends in whatever error its bytes lead to
         raise DataError(
             f"{path} is no file of tensors, or holds objects that loading would have to run",
             "save its state dict alone: torch.save(model.state_dict(), FILE)",
         ) from error
-    except (
-        SafetensorError,
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        RuntimeError,
-        zipfile.BadZipFile,
-    ) as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"cannot read {path}: {cause}", "the file is damaged: copy it again") from error
     return _unwrapped(path, found)
 
 

@@ -3,9 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from userrep.errors import ConfigError
-
-PARTS = ("last", "token", "mean", "items", "attention")
+from userrep.sequences.protocol import readout_parts
 
 
 class Readout(nn.Module):
@@ -21,12 +19,7 @@ class Readout(nn.Module):
     def __init__(self, spec: str, width: int) -> None:
         super().__init__()
         self.spec = spec
-        self.parts = tuple(part.strip() for part in spec.split("+"))
-        unknown = [part for part in self.parts if part not in PARTS]
-        if unknown:
-            raise ConfigError(
-                f"readout '{spec}' has an unknown part '{unknown[0]}'", f"join any of {', '.join(PARTS)} with '+'"
-            )
+        self.parts = readout_parts(spec)
         self.width = width * len(self.parts)
         self.needs_token = "token" in self.parts
         if "attention" in self.parts:

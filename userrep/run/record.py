@@ -2,11 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from userrep.errors import DataError, UsageError, VerificationError
@@ -135,7 +136,7 @@ def open_run(path: Path | str, checked: bool = True) -> Run:
     """
     folder = Path(path)
     if not (folder / RECORD).is_file():
-        what = "holds no run" if folder.is_dir() else "does not exist"
+        what = "holds no run" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
         raise UsageError(f"{folder} {what}", f"name a folder with a {RECORD} in it, such as those below runs/")
     record = read_json(folder / RECORD)
     if not _is_record(record):
@@ -155,24 +156,34 @@ def _is_record(record: Any) -> bool:
     return all(value is None or isinstance(value, (int, float)) for value in (record.get("seconds"), *metrics.values()))
 
 
-def list_runs(runs_dir: Path) -> list[Run]:
-    """Return the runs below `runs_dir`, oldest first; damaged ones are left out."""
+def list_runs(runs_dir: Path, tell: Callable[[str], None] = lambda cause: None) -> list[Run]:
+    """Return the runs below `runs_dir`, oldest first; damaged ones are left out, and `tell` is given the cause."""
     found = []
     for record in runs_dir.glob(f"**/{RECORD}"):
         try:
             found.append(open_run(record.parent))
-        except (DataError, UsageError):  # UsageError: a folder has the name of a record
+        except UsageError:  # a folder has the name of a record
             continue
+        except DataError as error:
+            tell(error.message)
     return sorted(found, key=lambda run: str(run.record.get("created")))
 
 
-def newest_run(verb: str | Iterable[str], runs_dir: Path) -> Run:
-    """Return the finished run of `verb` (or of one of several) begun last; UsageError if there is none."""
+def newest_run(verb: str | Iterable[str], runs_dir: Path, chosen: Mapping[str, str] = MappingProxyType({})) -> Run:
+    """Return the finished run of `verb` (or of one of several) begun last, of those with the choices `chosen`.
+
+    Raises UsageError if there is none.
+    """
     verbs = (verb,) if isinstance(verb, str) else tuple(verb)
-    fitting = [run for run in list_runs(runs_dir) if run.verb in verbs and run.finished]
+    fitting = [
+        run
+        for run in list_runs(runs_dir)
+        if run.verb in verbs and run.finished and chosen.items() <= run.choices.items()
+    ]
     if not fitting:
+        of = "".join(f" with {group}={name}" for group, name in chosen.items())
         raise UsageError(
-            f"there is no finished {verbs[0]} run below {runs_dir}",
+            f"there is no finished {verbs[0]} run{of} below {runs_dir}",
             f"make one first (userrep {verbs[0]}), or name one",
         )
     return fitting[-1]

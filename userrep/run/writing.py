@@ -1,19 +1,18 @@
 """Writing a run: one writer at a time, the same command twice does the work once."""
 
-import errno
-import fcntl
 import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from userrep import console, team
 from userrep.errors import UsageError
 from userrep.files import explaining_write_errors, sha256_of, sweep, write_json, write_yaml
 from userrep.run import provenance
+from userrep.run.locking import locked
 from userrep.run.record import (
     CHECKPOINT,
     CONFIG,
@@ -98,7 +97,8 @@ def writing(
         return
     for read in (parent, source):
         _refuse_source(path, read)
-    with _locked(path):
+    _refuse_foreign(path)
+    with locked(path):
         if fresh:
             _empty(path)
         session = Session(_opened(path, verb, config, parent))
@@ -142,10 +142,17 @@ def _opened(path: Path, verb: str, config: Mapping[str, Any], parent: Run | None
         else:
             (path / CHECKPOINT).unlink(missing_ok=True)
         return run
+    _refuse_foreign(path)
+    return _begin(path, verb, config, parent)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise UsageError for a folder that holds something and no run."""
+    if not path.is_dir() or (path / RECORD).exists():
+        return
     foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in (LOCK, CONFIG, READINGS))
     if foreign:
         raise UsageError(f"{path} holds something that is no run: {foreign[0]}", "name a new or empty folder")
-    return _begin(path, verb, config, parent)
 
 
 def _refuse_source(path: Path, read: Run | None) -> None:
@@ -188,8 +195,10 @@ def _refuse_other(run: Run, verb: str, config: Mapping[str, Any], parent: Run | 
     if run.record["config_hash"] == config_hash(verb, config, parent):
         return
     base = (run.record.get("parent") or {}).get("weights_hash")
-    old = {"verb": run.verb, "base weights": base, **_dotted(comparable(run.config))}
-    new = {"verb": verb, "base weights": parent and parent.weights_hash, **_dotted(comparable(config))}
+    chosen = dict(config.get("choices") or {})
+    unlike = {group for group, name in run.choices.items() if chosen.get(group, name) != name}
+    old = {"verb": run.verb, "base weights": base, **_told(run.config, run.choices, unlike)}
+    new = {"verb": verb, "base weights": parent and parent.weights_hash, **_told(config, chosen, unlike)}
     differing = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     shown = [f"{key} {_short(old.get(key))} -> {_short(new.get(key))}" for key in differing[:_SHOWN]]
     more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
@@ -197,6 +206,11 @@ def _refuse_other(run: Run, verb: str, config: Mapping[str, Any], parent: Run | 
         f"{run.path} has another config: {'; '.join(shown)}{more}",
         "name another folder with --run, or start this one over with --fresh",
     )
+
+
+def _told(config: Mapping[str, Any], choices: Mapping[str, str], unlike: set[str]) -> dict[str, Any]:
+    """Return a config with dotted keys; of groups in which another file was chosen, the name of the file alone."""
+    return _dotted({key: choices.get(key) if key in unlike else node for key, node in comparable(config).items()})
 
 
 def _dotted(node: Any, at: str = "") -> dict[str, Any]:
@@ -245,50 +259,3 @@ def _empty(path: Path) -> None:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the one lock of a run; the system lets go of it when a process dies, however it dies."""
-    with explaining_write_errors(path):
-        path.mkdir(parents=True, exist_ok=True)
-        file = _lock_file(path)
-    try:
-        yield
-    finally:
-        if not any(entry.name != LOCK for entry in path.glob("*")) and path.exists():
-            (path / LOCK).unlink(missing_ok=True)
-            path.rmdir()
-        file.close()
-
-
-def _lock_file(path: Path) -> TextIO:
-    while True:
-        file = (path / LOCK).open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            owner = file.read().strip() or "another"
-            file.close()
-            raise UsageError(
-                f"{path} is being written by process {owner}", "wait for it, stop it, or name another --run"
-            ) from None
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                raise
-            console.warn(f"this file system has no locks: see to it that nothing else writes {path}")
-        if _still_there(file, path):
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            return file
-        file.close()  # its folder was removed by the process that held it before
-        path.mkdir(parents=True, exist_ok=True)
-
-
-def _still_there(file: TextIO, path: Path) -> bool:
-    try:
-        return os.fstat(file.fileno()).st_ino == (path / LOCK).stat().st_ino
-    except FileNotFoundError:
-        return False

@@ -9,7 +9,7 @@ from userrep.datasets.dataset import Dataset, Events
 from userrep.errors import DataError
 from userrep.sequences.coding import as_numbers, coded
 from userrep.sequences.ordering import merge_duplicates, ordered, shuffle_ties
-from userrep.sequences.schema import checked_frame, checked_users
+from userrep.sequences.schema import checked_frame, checked_users, refuse_strangers
 from userrep.sequences.vocab import Vocabulary, before_last_two, rank_items
 
 
@@ -74,6 +74,7 @@ def assemble(events: Events, dataset: Dataset) -> Built:
     names = frame["domain"].unique(maintain_order=True).to_list()
     placed = placed.with_columns(order=_places(placed, frame))
     domains = [_domain(name, placed.filter(domain=code), len(rows), item_ids) for code, name in enumerate(names)]
+    refuse_strangers(labelled, user_ids, dataset.name)
     users = user_ids[rows].to_frame("user").join(labelled, on="user", how="left", maintain_order="left")
     dropped = Dropped(
         duplicates=len(given) - len(merged),

@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from userrep.build import Component
-from userrep.errors import ConfigError, DataError
+from userrep.errors import ConfigError, DataError, suggest
 from userrep.files import digest
 from userrep.sequences.overlap import only_in
 from userrep.sequences.split import ROLES
 from userrep.sequences.store import Prepared
 
+READOUTS = ("last", "token", "mean", "items", "attention")  # parts of a user vector: models.readout
 PRETRAIN_USERS = ("train", "all", "source_only")
 
 
@@ -39,6 +40,7 @@ class Protocol(Component):
     def __post_init__(self) -> None:
         if self.history < 1:
             raise ConfigError(f"protocol.history is {self.history}", "give a number of events of at least 1")
+        readout_parts(self.readout)
         if self.pretrain_users not in PRETRAIN_USERS:
             raise ConfigError(
                 f"protocol.pretrain_users is '{self.pretrain_users}'", f"choose from {', '.join(PRETRAIN_USERS)}"
@@ -54,6 +56,27 @@ class Protocol(Component):
         if self.source is None:  # the conditions of data of one domain keep the name that they had
             del shared["source"]
         return digest({"protocol": shared, "data": data_hash, "split": split_hash, "task": task})[:12]
+
+
+def readout_parts(spec: str) -> tuple[str, ...]:
+    """Return the parts that a readout such as `mean+items` joins; ConfigError for one that there is not."""
+    parts = tuple(part.strip() for part in spec.split("+"))
+    unknown = [part for part in parts if part not in READOUTS]
+    if unknown:
+        raise ConfigError(
+            f"readout '{spec}' has an unknown part '{unknown[0]}'", f"join any of {', '.join(READOUTS)} with '+'"
+        )
+    return parts
+
+
+def check_kinds(data: Prepared, protocol: Protocol) -> None:
+    """Raise ConfigError where `events` names a split of users, or `users` one of events, or either none."""
+    kinds = {entry["name"]: entry["kind"] for entry in data.meta["splits"]}
+    for part in ("events", "users"):
+        name, fitting = getattr(protocol, part), [name for name, kind in kinds.items() if kind == part]
+        if name not in fitting:
+            what = f"no split of {part}" if name in kinds else "no split"
+            raise ConfigError(f"protocol.{part} is '{name}', {what} of {data.name}", suggest(name, fitting))
 
 
 def seen_users(data: Prepared, protocol: Protocol) -> np.ndarray:

@@ -55,6 +55,15 @@ def checked_users(events: Events, labels: list[str], name: str) -> pl.DataFrame:
     return users
 
 
+def refuse_strangers(labelled: pl.DataFrame, users: pl.Series, name: str) -> None:
+    """Raise DataError where there are users with labels, and none of them is among `users`, who have events."""
+    if not labelled.is_empty() and labelled.join(users.to_frame("user"), on="user", how="semi").is_empty():
+        raise DataError(
+            f"{name}: none of the {len(labelled):,} users in the file of users has an event",
+            "write ids there as in the events; perhaps another column is meant",
+        )
+
+
 def no_events(name: str) -> DataError:
     """Say that a data set is empty."""
     return DataError(f"{name} has no events", "its raw file is empty or has a header only: get the file again")

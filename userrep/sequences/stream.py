@@ -21,7 +21,7 @@ from userrep.sequences.build import Built, Domain, Dropped, refuse_nothing
 from userrep.sequences.common_items import keep_dense, number_items
 from userrep.sequences.gather import Joining, Roster, write_domains
 from userrep.sequences.scatter import records, refuse_partial_times, scatter
-from userrep.sequences.schema import checked_users, no_events
+from userrep.sequences.schema import checked_users, no_events, refuse_strangers
 from userrep.sequences.share import Share, sort_share
 from userrep.sequences.workers import Here, Workers
 from userrep.sequences.write import fingerprint
@@ -95,6 +95,7 @@ def stream(
     with progress.working("joining the shares", kept, "events") as bar:
         how = Joining(domains, item_ids, placed, shuffle, sizes.events)
         built = write_domains(target, shares, roster, how, bar.advance)
+    refuse_strangers(labelled, roster.names, dataset.name)
     table = roster.names.to_frame("user").join(labelled, on="user", how="left", maintain_order="left")
     dropped = Dropped(
         duplicates=sum(part["rows"] for part in parts) - merged,

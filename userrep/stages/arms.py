@@ -16,7 +16,6 @@ from userrep.evaluation.results import Result, joined
 from userrep.files import digest
 from userrep.run import Run, open_run
 from userrep.stages.report import FILES
-from userrep.stages.resume import to_go_on
 
 Replicate = tuple[int, int]  # seed, and fold where every fold tests the same users
 
@@ -90,8 +89,6 @@ def group(runs: Sequence[Run], split: str = "test") -> list[Arm]:
 
 def _table(run: Run, split: str) -> Path:
     path = run.path / FILES[split][1]
-    if not run.finished:
-        raise UsageError(f"{run.path} is not finished", to_go_on(run))
     if not stored(path).is_file():
         where = "" if split == "test" else f" --split {split}"
         raise UsageError(f"{run.path} was not evaluated on {split}", f"userrep evaluate {run.path}{where}")

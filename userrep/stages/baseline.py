@@ -15,11 +15,11 @@ from userrep.objectives.objective import Objective
 from userrep.run import Run, Session, default_path, newest_run, open_run, writing
 from userrep.sequences.protocol import Protocol
 from userrep.sequences.store import Prepared, open_prepared
-from userrep.stages.inherit import check_source, origins, own_overrides, protocol_of
+from userrep.stages.inherit import check_source, groups_given, origins, own_overrides, protocol_of
 from userrep.stages.report import make_report, read_report, save_report, show_report
 from userrep.stages.request import Request
 from userrep.stages.restore import check_begun, check_data, check_trained, restore
-from userrep.stages.resume import resumed
+from userrep.stages.resume import gone_on_with, resumed
 from userrep.stages.seen import check_cut, share_seen
 from userrep.stages.training import conditions
 
@@ -34,7 +34,7 @@ def run(request: Request) -> dict[str, Any]:
     """
     earlier = resumed(request, VERB)
     base = _base(request, earlier)
-    config = earlier.config if earlier and not request.overrides else plan(request, base)
+    config = gone_on_with(earlier, request) if earlier else plan(request, base)
     path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config, base)
     told = {} if base is None else {"base": str(base.path)}
     if request.dry_run:
@@ -69,7 +69,7 @@ def _base(request: Request, earlier: Run | None) -> Run | None:
     if not needs_base:
         raise UsageError(f"{node['_target_'].rpartition('.')[2]} starts from no run", "leave --from out")
     found = open_run(request.base) if request.base else earlier.parent() if earlier else None
-    base = found or newest_run("pretrain", request.runs_dir)
+    base = found or newest_run("pretrain", request.runs_dir, groups_given(request, ("dataset",)))
     check_trained(base)
     return base
 

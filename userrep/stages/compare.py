@@ -15,6 +15,7 @@ from userrep.stages.headline import HEADLINES
 from userrep.stages.latex import task_latex, tasks_latex
 from userrep.stages.markdown import task_markdown, tasks_markdown
 from userrep.stages.request import Request
+from userrep.stages.resume import to_go_on
 from userrep.stages.table import Table
 from userrep.stages.task_table import EFFORT, judged, show_task
 
@@ -37,6 +38,8 @@ def run(request: Request) -> dict[str, Any]:
     if reference.resolve() not in {path.resolve() for path in paths}:
         paths.insert(0, reference)
     runs = _without_repeats(paths)
+    if begun := next((run for run in runs if not run.finished), None):
+        raise UsageError(f"{begun.path} is not finished", to_go_on(begun))
     first = next(run for run in runs if _same(run, reference))
     split = request.extra.get("split") or "test"
     if "-" in (request.extra.get(form) for form in FORMS):
@@ -66,6 +69,9 @@ def _measure(runs: list[Run], reference: Run, split: str, asked: dict[str, Any])
     held = [index for index, arm in enumerate(arms) if any(_same(run, reference.path) for run in arm.runs)]
     held = held or [index for index, arm in enumerate(arms) if arm.name == name_of(reference)]
     place = held[0] if held else 0
+    if not held:
+        told = f"{reference.path} has no namesake among the runs of {runs[0].record.get('task')}"
+        console.warn(f"{told}: they are held against {arms[place].name}")
     paired = _paired(arms)
     found = [compare(paired, metric, place) for metric in _metrics(paired, tuple(asked.get("metrics") or ()))]
     margins = {one.metric: margin_of(one.metric, one.values[place], asked.get("margin")) for one in found}

@@ -11,7 +11,7 @@ from userrep.build import build
 from userrep.config import choices, compose, conf_dir
 from userrep.errors import UsageError
 from userrep.files import read_yaml, sha256_of
-from userrep.interop import Converted, convert
+from userrep.interop import Converted, check_kind, convert
 from userrep.interop.files import read_checkpoint
 from userrep.interop.rows import Rows, mapped_rows, placed, same_rows
 from userrep.models.encoder import Encoder
@@ -60,6 +60,7 @@ def _read(request: Request) -> Converted:
     checkpoint = request.extra.get("checkpoint")
     if checkpoint is None or not request.extra.get("kind"):
         raise UsageError("import needs a checkpoint and its kind", "type: userrep import FILE --kind tenrec-nextitnet")
+    check_kind(request.extra["kind"])
     shape = parse_shape(request.extra.get("shape") or ())
     return convert(request.extra["kind"], read_checkpoint(Path(checkpoint)), **shape)
 

@@ -19,6 +19,11 @@ def given(request: Request, key: str) -> str | None:
     return found[-1] if found else None
 
 
+def groups_given(request: Request, groups: tuple[str, ...]) -> dict[str, str]:
+    """Return the choices that were made in some of `groups`."""
+    return {group: name for group in groups if (name := given(request, group)) is not None}
+
+
 def own_overrides(request: Request, base: Run, groups: tuple[str, ...]) -> list[str]:
     """Return the overrides that are the child's to make.
 
@@ -32,7 +37,7 @@ def own_overrides(request: Request, base: Run, groups: tuple[str, ...]) -> list[
         path = key.lstrip("+~").split(".")
         if path[0] not in groups:
             kept.append(text)
-        elif _read(value) != (held := _held(base, path)):
+        elif read_value(value) != (held := held_at(base, path)):
             where = ".".join(path)
             raise UsageError(
                 f"{text}, but base {base.path} has {where}={held}", f"leave {where} out, or start from another base"
@@ -79,17 +84,18 @@ def origins(config: Mapping[str, Any], request: Request, base: Run, groups: tupl
     return dict.fromkeys((*config["origins"], *files), "base") | ours
 
 
-def _held(base: Run, path: list[str]) -> Any:
-    """Return the base's choice of a group, or its value at a key."""
-    if len(path) == 1:
-        return base.config["choices"].get(path[0])
-    node: Any = base.config
+def held_at(run: Run, path: list[str]) -> Any:
+    """Return a run's choice of a group, or its value at a key."""
+    if len(path) == 1 and path[0] in run.choices:
+        return run.choices[path[0]]
+    node: Any = run.config
     for part in path:
         node = node.get(part) if isinstance(node, Mapping) else None
     return node
 
 
-def _read(value: str) -> Any:
+def read_value(value: str) -> Any:
+    """Return the value of an override."""
     try:
         return yaml.safe_load(value)
     except yaml.YAMLError:

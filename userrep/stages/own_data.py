@@ -84,6 +84,9 @@ def keep(own: Own, data_dir: Path) -> Path:
     for label, task in own.tasks.items():
         _write(data_dir / FOLDER / "task" / f"{label}.yaml", task)
     path = data_dir / FOLDER / "dataset" / f"{own.node['name']}.yaml"
+    before = read_yaml(path).get("path") if path.exists() else None
+    if before not in (None, own.node["path"]):
+        console.warn(f"{own.node['name']} was {before}, and is {own.node['path']} from now on")
     _write(path, own.node)
     return path
 

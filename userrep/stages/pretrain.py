@@ -11,7 +11,7 @@ from userrep.sequences.store import Prepared, open_prepared
 from userrep.stages.request import Request
 from userrep.stages.resolved import config_of
 from userrep.stages.restore import check_begun, untrained
-from userrep.stages.resume import resumed
+from userrep.stages.resume import gone_on_with, resumed
 from userrep.stages.training import choose_device, clean, conditions, enlist, seen_split, train, validation_metrics
 from userrep.training.job import Job
 from userrep.training.seed import seed_everything
@@ -23,7 +23,7 @@ VERB = "pretrain"
 def run(request: Request) -> dict[str, Any]:
     """Train an encoder and its objective; write the best weights by validation, and the last ones beside them."""
     earlier = resumed(request, VERB)
-    config = earlier.config if earlier and not request.configured else config_of(VERB, request)
+    config = gone_on_with(earlier, request) if earlier and not request.config else config_of(VERB, request)
     path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config)
     if request.dry_run:
         return {"run": str(path), "config": config}

@@ -17,7 +17,7 @@ from userrep.stages.inherit import origins, own_overrides
 from userrep.stages.request import Request
 from userrep.stages.resolved import base_run, child_config
 from userrep.stages.restore import check_begun, check_trained, hand_over, restore
-from userrep.stages.resume import resumed
+from userrep.stages.resume import gone_on_with, resumed
 from userrep.stages.served import check_serves
 from userrep.stages.training import choose_device, clean, conditions, enlist, seen_split, train, validation_metrics
 from userrep.training.job import Job
@@ -36,8 +36,8 @@ def run(request: Request) -> dict[str, Any]:
     if "objective" not in base.config:
         raise UsageError(f"run {base.path} is a {base.verb} run", "prune a pretrain run: its objective retrains")
     earlier = resumed(request, VERB)
-    said = request.configured or request.extra.get("keep")
-    config = earlier.config if earlier and not said else compose_from(base, request)
+    said = request.config or request.extra.get("keep")
+    config = gone_on_with(earlier, request) if earlier and not said else compose_from(base, request)
     path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config, base)
     if request.dry_run:
         return {"run": str(path), "base": str(base.path), "config": config}

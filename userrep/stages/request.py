@@ -22,8 +22,3 @@ class Request:
     resume: bool = False
     fresh: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def configured(self) -> bool:
-        """Whether anything was said of the config; `--resume` alone takes that of the run."""
-        return bool(self.overrides or self.config)

@@ -30,7 +30,7 @@ def run(request: Request) -> dict[str, Any]:
     folder, asked = Path(request.extra["folder"]), request.extra.get("metric")
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}", "name the folder that holds your runs")
-    rows = [describe(found, asked) for found in list_runs(folder)]
+    rows = [describe(found, asked) for found in list_runs(folder, lambda cause: console.warn(f"left out: {cause}"))]
     if asked and rows and all(row["metric"] is None for row in rows):
         known = {name for found in list_runs(folder) for name in found.record.get("metrics") or {}}
         raise UsageError(f"no run has metric {asked!r}", suggest(asked, known))

@@ -28,6 +28,7 @@ def run(request: Request) -> dict[str, Any]:
     """
     found = open_run(request.extra["source"])
     parents, problem = ancestors(found)
+    lost = _lost(found)
     config = {key: pair for key, pair in values(found).items() if key.partition(".")[2] not in DESCRIPTIVE}
     tested, readings = _tested(found), _readings(found.path)
     kept = ("data", "splits", "protocol_hash", "weights", "versions", "machine", "commit", "finished")
@@ -35,16 +36,26 @@ def run(request: Request) -> dict[str, Any]:
         "run": str(found.path),
         "made": describe(found),
         "parents": [str(parent.path) for parent in parents],
-        "problem": problem,
+        "problem": lost or problem,
         **{key: found.record.get(key) for key in kept},
         "metrics": {"valid": found.record.get("metrics"), "test": tested.get("metrics")},
         "readings": readings,
         "config": {key: {"value": value, "from": origin} for key, (value, origin) in config.items()},
     }
-    _show_facts(found, answer, parents)
+    _show_facts(found, answer, parents, lost, problem)
     _show_metrics(found, tested)
     console.table("config", ["key", "value", "from"], _config_rows(found, config))
     return answer
+
+
+def _lost(run: Run) -> str | None:
+    """Say what is wrong with the weights that a finished run recorded, None where nothing is."""
+    try:
+        if run.finished and run.weights_hash is not None:
+            _ = run.weights
+    except UserRepError as error:
+        return error.message
+    return None
 
 
 def ancestors(run: Run) -> tuple[list[Run], str | None]:
@@ -79,7 +90,9 @@ def _readings(folder: Path) -> list[dict[str, Any]]:
     return [reading for reading in found if isinstance(reading, dict)]
 
 
-def _show_facts(found: Run, answer: Mapping[str, Any], parents: list[Run]) -> None:
+def _show_facts(
+    found: Run, answer: Mapping[str, Any], parents: list[Run], lost: str | None, problem: str | None
+) -> None:
     made, record = answer["made"], found.record
     names = [made["verb"], made["method"], made["model"]]
     where = [f"task {made['task']}" if made["task"] else "", f"data set {made['dataset']}"]
@@ -87,8 +100,8 @@ def _show_facts(found: Run, answer: Mapping[str, Any], parents: list[Run]) -> No
     _fact("made by", " ".join(name for name in names if name), *where)
     for depth, parent in enumerate(parents):
         _fact("from" if depth == 0 else "from that", str(parent.path), parent.verb)
-    if answer["problem"]:
-        _fact("from", f"LOST: {answer['problem']}")
+    if problem:
+        _fact("from", f"LOST: {problem}")
     if record.get("data"):
         parts = (record.get("splits") or {}).items()
         splits = [f"{part} {split['name']} fold {split['fold']}" for part, split in parts]
@@ -97,6 +110,8 @@ def _show_facts(found: Run, answer: Mapping[str, Any], parents: list[Run]) -> No
     if record.get("weights"):
         weights = record["weights"]
         _fact("weights", f"{weights['file']}, {weights['bytes']:,} bytes", f"sha256 {weights['sha256'][:8]}")
+    if lost:
+        _fact("weights", f"LOST: {lost}")
     if "trainable" in record:
         _fact("trainable", f"{record['trainable']:,}, {record['trainable_share']:.2%} of full fine-tuning")
     if "best_epoch" in record:

@@ -10,7 +10,7 @@ from userrep import console, progress, team
 from userrep.errors import UsageError
 from userrep.methods.route_watch import MARK
 from userrep.objectives.objective import Objective
-from userrep.sequences.protocol import Protocol
+from userrep.sequences.protocol import Protocol, check_kinds
 from userrep.sequences.split import Split
 from userrep.sequences.store import Prepared
 from userrep.signals import graceful
@@ -85,6 +85,7 @@ def validation_metrics(record: dict[str, Any]) -> dict[str, float]:
 
 def conditions(data: Prepared, protocol: Protocol, objective: Objective) -> dict[str, Any]:
     """Return what makes a run's numbers comparable: data, splits and the protocol's hash."""
+    check_kinds(data, protocol)
     splits = {part: data.split(getattr(protocol, part), protocol.fold_of(part)) for part in objective.splits}
     names = "+".join(sorted(split.hash for split in splits.values()))
     return {

@@ -20,11 +20,11 @@ from userrep.stages.certificate import certify, check_certified
 from userrep.stages.chain_audit import check_chain
 from userrep.stages.chaining import Steps, asked, check_new, run_tasks
 from userrep.stages.controls import hold, plan
-from userrep.stages.inherit import check_source, given, origins, own_overrides, protocol_of, settled
+from userrep.stages.inherit import check_source, given, groups_given, origins, own_overrides, protocol_of, settled
 from userrep.stages.request import Request
 from userrep.stages.resolved import base_run, child_config
 from userrep.stages.restore import base_encoder, check_begun, check_data, check_trained, uses_base
-from userrep.stages.resume import resumed
+from userrep.stages.resume import gone_on_with, resumed
 from userrep.stages.seen import share_seen
 from userrep.stages.served import check_serves
 from userrep.stages.training import choose_device, clean, conditions, enlist, train, validation_metrics
@@ -45,7 +45,7 @@ def run(request: Request) -> dict[str, Any]:
     earlier = resumed(request, VERB)
     base = base_of(request, earlier)
     check_trained(base)
-    config = earlier.config if earlier and not request.configured else compose_from(base, request)
+    config = gone_on_with(earlier, request) if earlier and not request.config else compose_from(base, request)
     check_new(base, config)
     path = earlier.path if earlier else request.run or default_path(request.runs_dir, VERB, config, base)
     controls = plan(request.extra.get("controls") or (), config, base, path, request)
@@ -95,15 +95,17 @@ def _make(base: Run, request: Request, config: dict[str, Any], path: Path) -> Ru
             )  # fmt: skip
         clean(path)
         made = session.run
-    _report(path, made.record)
+    _report(path, made.record, base)
     return made
 
 
 def base_of(request: Request, earlier: Run | None) -> Run:
-    """Return the run named by `--from`, the resumed run's own base, or the newest pre-training."""
+    """Return the run named by `--from`, the resumed run's own base, or the newest pre-training that fits."""
     if request.base is not None:
         return base_run(request.base, request)
-    return (earlier.parent() if earlier else None) or newest_run("pretrain", request.runs_dir)
+    return (earlier.parent() if earlier else None) or newest_run(
+        "pretrain", request.runs_dir, groups_given(request, ("dataset", "model"))
+    )
 
 
 def compose_from(base: Run, request: Request) -> dict[str, Any]:
@@ -165,10 +167,13 @@ def _weight(job: Job, names: set[str], full: int) -> dict[str, Any]:
     return {"trainable": added + head, "head": head, "trainable_share": (added + head) / full}
 
 
-def _report(path: Any, saved: dict[str, Any]) -> None:
+def _report(path: Any, saved: dict[str, Any], base: Run) -> None:
     console.note(
         f"trainable {saved['trainable']:,} ({saved['trainable_share']:.2%} of full fine-tuning, "
         f"head {saved['head']:,}), delta {saved['delta_bytes']:,} bytes, "
         f"test users seen in pre-training {saved['test_users_seen']:.1%}"
     )
+    held = base.config["protocol"]
+    if saved["test_users_seen"] and held.get("pretrain_users") == "train":
+        console.warn(f"the base has learned from test users: the fold that it held out is protocol.fold={held['fold']}")
     console.note(f"transferred: {path}")

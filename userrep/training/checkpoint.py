@@ -28,6 +28,11 @@ class Position:
     log_position: int = 0
     settled: dict[str, str] = field(default_factory=dict)  # what was chosen when the run began, and stays
 
+    def begin_next(self, seconds: float, log_position: int) -> None:
+        """Stand at the beginning of the next phase."""
+        following = Position(self.phase + 1, seconds=seconds, log_position=log_position, settled=self.settled)
+        self.__dict__.update(following.__dict__)
+
 
 def save(path: Path, position: Position, modules: dict[str, torch.nn.Module], state: dict[str, Any]) -> None:
     """Write position, weights and `state` (optimiser, generators) to `path`, whole or not at all."""

@@ -124,9 +124,7 @@ class _Loop:
         unite()
         if position.best_epoch is not None:
             load_weights(self.job.folder / BEST, self.job.encoder, self.job.objective)
-        kept = {"seconds": self._seconds(), "log_position": self.journal.position, "settled": position.settled}
-        following = Position(phase=position.phase + 1, **kept)  # type: ignore[arg-type]
-        position.__dict__.update(following.__dict__)
+        position.begin_next(self._seconds(), self.journal.position)
         if not team.follows():
             checkpoint.save(self.job.folder / CHECKPOINT, position, self.job.modules, {})
 

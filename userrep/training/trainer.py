@@ -64,7 +64,7 @@ class Trainer(Component):
             )
         for name in ("lr", "table_lr", "head_lr"):
             rate = getattr(self, name)
-            if rate is not None and not rate > 0:
+            if rate is not None and not 0 < rate < float("inf"):
                 raise ConfigError(f"trainer.{name} is {rate}", "give a rate above 0")
         for name in ("weight_decay", "table_weight_decay", "clip", "patience", "validate_users", "checkpoint_seconds"):
             if not getattr(self, name) >= 0:
