@@ -26,6 +26,16 @@ class Cell:
         return (self.path / "run.json").exists() and self.record.get("status") == "finished"
 
     @property
+    def made_by(self) -> Path:
+        """The file that keeps the command which made the run."""
+        return self.path.with_name(f"{self.path.name}.command.json")
+
+    def refuse_other(self) -> None:
+        """End the script where the run was made by another command than the cell's: its numbers are not the cell's."""
+        if self.finished and self.made_by.exists() and json.loads(self.made_by.read_text()) != list(self.command):
+            sys.exit(f"{self.path} was made by another command, see {self.made_by}: give other --runs, or move it away")
+
+    @property
     def record(self) -> dict[str, Any]:
         """What the run says of itself."""
         record: dict[str, Any] = json.loads((self.path / "run.json").read_text())
@@ -45,6 +55,8 @@ def parser(description: str | None, runs: Path, settles: bool = False) -> argpar
 
 def run(cells: list[Cell], options: argparse.Namespace) -> None:
     """Make the cells that are missing, `options.jobs` at once, in the order given."""
+    for cell in cells:
+        cell.refuse_other()
     missing = [cell for cell in dict.fromkeys(cells) if not cell.finished]
     if not missing:
         return
@@ -86,4 +98,5 @@ def evaluate(cells: list[Cell], options: argparse.Namespace) -> None:
 def _timed(cell: Cell, options: argparse.Namespace) -> float:
     began = time.monotonic()
     userrep((*cell.command, "--run", str(cell.path)), options)
+    cell.made_by.write_text(json.dumps(cell.command))
     return time.monotonic() - began

@@ -142,8 +142,8 @@ def trials(name: str, options: argparse.Namespace) -> list[Cell]:
 
 def probed(cell: Cell, options: argparse.Namespace) -> float:
     """Return the sum of the log losses of the three labels' probes on the validation users of fold 0."""
-    kept = cell.path.with_name(f"{cell.path.name}.probe.json")
-    if not kept.exists():
+    kept, run = cell.path.with_name(f"{cell.path.name}.probe.json"), cell.path / "run.json"
+    if not kept.exists() or kept.stat().st_mtime < run.stat().st_mtime:  # of a base that was made again
         kept.write_text(made.userrep(("probe", str(cell.path), "--split", "valid", "--json"), options))
     found = json.loads(kept.read_text())["probes"]
     return float(sum(one["metrics"]["log_loss"] for one in found if one["label"] in LABELS))

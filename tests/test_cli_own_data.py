@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from userrep.config import compose
+from userrep.datasets.many_files import found_files
 from userrep.files import read_yaml
 from userrep.groups import with_own
 from userrep.sequences.store import Prepared
@@ -99,6 +100,28 @@ def test_the_same_events_in_another_file_have_the_same_hash(userrep: Any, shop: 
     first = userrep("preprocess", "--from-file", "events.csv", "--name", "first", *flags).answer
     second = userrep("preprocess", "--from-file", path.name, "--name", "second", *flags).answer
     assert first["hash"] == second["hash"]
+
+
+def test_each_file_may_part_its_fields_in_its_own_way(userrep: Any, shop: Path) -> None:
+    pl.read_csv(shop / "events.csv").write_csv(shop / "events.tsv", separator="\t")
+    (shop / "people.txt").write_text((shop / "people.csv").read_text().replace(",", ";"))
+    for people in ("people.csv", "people.txt"):
+        words = ("--from-file", "events.tsv", "--users-file", people, "--label", "country", "--name", "parted")
+        told = userrep("preprocess", *words, "--json")
+        assert told.code == 0, told.err
+        assert told.answer["users"] == 60
+
+
+def test_copies_in_a_folder_of_events_are_not_read(userrep: Any, shop: Path) -> None:
+    (shop / "many").mkdir()
+    whole = (shop / "events.csv").read_bytes()
+    for name in ("a.CSV", "a.csv.bak", "a.csv.old", "a.csv.md5", "notes.gz"):
+        (shop / "many" / name).write_bytes(whole)
+    (shop / "many" / "b.csv.gz").write_bytes(gzip.compress(whole))
+    told = [userrep("preprocess", "--from-file", path, "--name", "many", "--json") for path in ("events.csv", "many")]
+    assert [one.answer["hash"] for one in told] == [told[0].answer["hash"]] * 2  # equal events are merged
+    copied = found_files(shop / "many")
+    assert [path.name for path in copied] == ["a.CSV", "b.csv.gz"]
 
 
 def test_broken_lines_are_all_named_and_nothing_is_written_or_they_are_left_out(userrep: Any, shop: Path) -> None:

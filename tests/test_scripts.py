@@ -111,6 +111,17 @@ def finished(cell: Any, **record: Any) -> None:
     (cell.path / "run.json").write_text(json.dumps({"status": "finished", **record}))
 
 
+def test_a_run_of_another_command_is_no_cell_and_ends_the_script(tmp_path: Path, options: Namespace) -> None:
+    cells = import_module("cells")
+    first = cells.Cell(tmp_path / "base", ("pretrain", "trainer.epochs=20"))
+    finished(first)
+    cells.run([first], options)  # made before commands were kept
+    first.made_by.write_text(json.dumps(first.command))
+    cells.run([first], options)
+    with pytest.raises(SystemExit, match="made by another command"):
+        cells.run([cells.Cell(first.path, ("pretrain", "trainer.epochs=40"))], options)
+
+
 def routed_as_well(cell: Any, value: float) -> None:
     """Leave what a run of so good a validation leaves whose users choose their blocks."""
     finished(cell, metrics={"ndcg@10": value})

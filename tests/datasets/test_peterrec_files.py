@@ -118,6 +118,14 @@ def test_lines_of_one_history_can_be_one_user(tmp_path: Path) -> None:
     assert labels == {"pre-1": "0", "pre-2": None}  # the lines of the second disagree
 
 
+def test_lines_without_a_history_are_nobody_in_common_and_a_mark_of_order_is_no_item(tmp_path: Path) -> None:
+    raw = write(tmp_path, pre="\ufeff1,2\n", click="0,0,,7\n0,,8\n", gender="0,,0\n0,,1\n1,2,,1\n")
+    dataset = made(people="history", profiles={"gender": "gender.csv"}, labels=["gender"])
+    assert rows(dataset, raw) == [*source("pre-1", "1", "2"), *clicks("click-1", "7"), *clicks("click-2", "8")]
+    labels = dict(dataset.events(raw).users.select("user", "gender").rows())
+    assert labels == {"gender-1": "0", "gender-2": "1", "pre-1": "1"}
+
+
 @pytest.mark.parametrize(("unknown", "kept"), [("drop", ["1"]), ("keep", ["1", "77"])])
 def test_an_item_that_the_pretrain_file_lacks_is_named_or_treated_as_asked(
     tmp_path: Path, unknown: str, kept: list[str]

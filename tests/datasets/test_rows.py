@@ -112,6 +112,65 @@ def test_numbers_and_odd_keys_of_objects_are_kept_to_the_last_digit(tmp_path: Pa
     assert read(path, ["a 'b'", "$.c"])[0] == [("12345678901234567890", "true"), ("1.5", "x")]
 
 
+def test_objects_that_polars_does_not_read_are_read_or_named_and_none_is_lost(tmp_path: Path) -> None:
+    lines = [
+        '{"user": "a", "item": "x", "time": 1, "price": NaN}',
+        '{"user": 123456789012345678901, "item": "x", "time": -9223372036854775809}',
+        '{"user": 123456789012345678902, "item": [1, {"b": "c"}], "time": 1e999}',
+        r'{"user": "b", "item": "\ud83d", "time": 1}',
+        '{"other": 1}',
+        "{}",
+    ]
+    rows, faults = read(write(tmp_path / "e.jsonl", "\n".join(lines).encode()))
+    assert rows == [
+        ("a", "x", "1"),
+        ("123456789012345678901", "x", "-9223372036854775809"),
+        ("123456789012345678902", '[1,{"b":"c"}]', "Infinity"),
+        (None, None, None),
+        (None, None, None),
+    ]
+    assert faults == [(4, "an object with half a character in a text")]
+
+
+def test_keys_called_like_our_own_columns_are_read_as_any_other(tmp_path: Path) -> None:
+    path = write(tmp_path / "e.jsonl", b'{"text": "a", "parts": "b"}\n{"text": null, "parts": "c"}\n')
+    assert read(path, ["text", "parts"])[0] == [("a", "b"), (None, "c")]
+    assert read(write(tmp_path / "e.csv", b"text,parts\na,b\n"), ["text", "parts"])[0] == [("a", "b")]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_column_called_line_is_passed_over_and_refused_where_it_is_wanted(tmp_path: Path, kind: str) -> None:
+    frame = pl.DataFrame({"user": ["u", "v"], "line": ["foo", "bar"], "item": ["x", "y"]})
+    path = tmp_path / f"e.{kind}"
+    {"csv": frame.write_csv, "jsonl": frame.write_ndjson, "parquet": frame.write_parquet}[kind](path)
+    assert glance(path).rows.select("user", "item").rows() == [("u", "x"), ("v", "y")]
+    assert read(path, ["user", "item"])[0] == [("u", "x"), ("v", "y")]
+    with pytest.raises(DataError, match="cannot be called 'line'"):
+        read(path, ["user", "line"])
+
+
+def test_a_row_that_has_something_else_alone_is_kept_and_one_of_separators_is_not(tmp_path: Path) -> None:
+    path = write(tmp_path / "e.csv", b"user,item,time,more\nu,a,1,x\n,,,lost\n,,,\n")
+    for names, expected in ((["user", "item"], [("u", "a"), (None, None)]), (["more"], [("x",), ("lost",)])):
+        assert read(path, names) == (expected, [])
+
+
+def test_columns_of_parquet_that_are_no_text_stop_nobody_who_does_not_read_them(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"user": ["u"], "tags": [["a"]], "took": pl.Series([1500], dtype=pl.Duration("ms"))})
+    frame.write_parquet(tmp_path / "e.parquet")
+    assert glance(tmp_path / "e.parquet").columns == ["user", "took"]
+    assert read(tmp_path / "e.parquet", ["took"])[0] == [("1500",)]
+    with pytest.raises(DataError, match="holds lists"):
+        read(tmp_path / "e.parquet", ["tags"])
+
+
+@pytest.mark.parametrize("unit", ["us", "ns"])
+def test_what_parquet_holds_finer_than_a_millisecond_orders_events(tmp_path: Path, unit: str) -> None:
+    times = pl.Series("time", [1_700_000_000_000_900, 1_700_000_000_000_100]).cast(pl.Datetime("us"))
+    pl.DataFrame({"time": times.dt.cast_time_unit(unit)}).write_parquet(tmp_path / "e.parquet")
+    assert [row[0][-7:] for row in read(tmp_path / "e.parquet", ["time"])[0]] == [".000900", ".000100"]
+
+
 def test_a_file_without_a_header_has_its_columns_named(tmp_path: Path) -> None:
     path = write(tmp_path / "e.csv", b"a,u,5\nb,u,6\n")
     assert read(path, ["user", "time"], header=["item", "user", "time"]) == ([("u", "5"), ("u", "6")], [])
@@ -128,6 +187,7 @@ def test_a_file_without_a_header_has_its_columns_named(tmp_path: Path) -> None:
         ("user,item,time\nu,a,1\n".encode("utf-16"), "is UTF-16"),
         (gzip.compress(as_csv() * 9, mtime=0)[:-9], "cannot read"),
         (b"PK\x03\x04 and more", "a zip archive or a spreadsheet"),
+        (b"user,item,time\ru,a,1\ru,b,2\r", "the first line of .* cannot be read"),
         (b"user,thing,time\nu,a,1\n", "no column 'item'"),
     ],
 )

@@ -5,12 +5,14 @@ import resource
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from listed import Listed, items_of, prepared_from, user_of
 
 from userrep.errors import DataError
 from userrep.sequences.prepare import is_current, prepare
 from userrep.sequences.vocab import RESERVED
+from userrep.sequences.write import class_list
 
 
 def test_events_are_ordered_by_time_and_then_as_in_the_file(tmp_path: Path) -> None:
@@ -113,6 +115,11 @@ def test_a_label_that_no_user_has_is_an_error_that_lists_the_columns(tmp_path: P
     with pytest.raises(DataError, match="no label 'sex'") as caught:
         prepared_from(tmp_path, user_of("u", "abc"), labels=["sex"], known={"user": ["u"], "gender": ["F"]})
     assert "gender" in caught.value.hint
+
+
+def test_classes_that_look_like_numbers_and_are_none_are_texts() -> None:
+    assert class_list(pl.Series(["10", "-9", "2", None])) == ["-9", "2", "10"]
+    assert class_list(pl.Series(["10", "--5", "2"])) == ["--5", "10", "2"]
 
 
 def test_labels_of_strangers_alone_are_refused(tmp_path: Path) -> None:

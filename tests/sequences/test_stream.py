@@ -1,8 +1,10 @@
 """Preparing by way of the disk: the same folder, byte for byte; killed, it goes on; a full disk leaves no half."""
 
 import errno
+import fcntl
 import gzip
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -233,6 +235,25 @@ def test_other_raw_files_or_sizes_start_over(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / ".streamed.work").exists()
     write_events(tmp_path, drawn(6, text=False))
     assert_equal(*both_ways(tmp_path, replace(SMALL, shares=3)))
+
+
+def test_what_is_finished_is_removed_before_another_process_is_let_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_events(tmp_path, drawn(5, text=False))
+    remove, held = shutil.rmtree, []
+
+    def watched(path: Path, **how: Any) -> None:
+        if path.name.endswith(".work"):
+            with (tmp_path / ".streamed.lock").open("w") as lock, pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.append(path)
+        remove(path, **how)
+
+    monkeypatch.setattr("userrep.sequences.prepare.shutil.rmtree", watched)
+    prepare_streaming(table(tmp_path), NODE, tmp_path / "raw", tmp_path / "streamed", sizes=SMALL)
+    assert set(held) == {tmp_path / ".streamed.work"}
+    assert not held[0].exists()
 
 
 def test_a_full_disk_leaves_no_half_store_and_says_where_what_is_finished_lies(

@@ -1,9 +1,11 @@
 """`userrep preprocess` as a stage: its answer, what it leaves, and that it does nothing twice."""
 
+import shlex
 from pathlib import Path
 
 import pytest
 
+from userrep.config import compose
 from userrep.errors import ConfigError, DataError
 from userrep.files import read_json
 from userrep.sequences.store import open_prepared
@@ -92,8 +94,6 @@ def test_a_wrong_value_is_a_config_error(tmp_path: Path) -> None:
 
 
 def test_opening_what_is_not_prepared_says_what_to_type(tmp_path: Path) -> None:
-    from userrep.config import compose
-
     node = compose("preprocess", ["dataset=ml-1m", "dataset.ties=random"])["dataset"]
     with pytest.raises(DataError, match="ml-1m is not prepared") as caught:
         open_prepared(tmp_path, node)
@@ -103,3 +103,16 @@ def test_opening_what_is_not_prepared_says_what_to_type(tmp_path: Path) -> None:
         f"userrep download ml-1m {where}",
         f"userrep preprocess dataset=ml-1m dataset.ties=random {where}",
     ]
+
+
+def test_what_is_to_be_typed_means_the_same_data_when_it_is_typed(tmp_path: Path) -> None:
+    odd = ['dataset.path="it\'s a b.csv"', "dataset.time=null", "dataset.skip_bad=true", "dataset.labels=[a,b]"]
+    for words in (["dataset=table", *odd], ["dataset=amazon-2023", "dataset.category=Video_Games"]):
+        node = compose("preprocess", words)["dataset"]
+        with pytest.raises(DataError, match="is not prepared") as caught:
+            open_prepared(tmp_path / "d x", node)
+        for step in caught.value.hint.split(" && "):
+            _, verb, *typed = shlex.split(step)
+            assert typed[-2:] == ["--data-dir", str(tmp_path / "d x")]
+            typed[0] = typed[0] if "=" in typed[0] else f"dataset={typed[0]}"
+            assert compose(verb, typed[:-2])["dataset"] == node

@@ -91,6 +91,11 @@ def test_new_users_are_read_from_their_events_in_order_of_time(recommend: Any, m
         assert (answer["users"], answer["unknown_items"], answer["without_items"]) == (2, 2, ["c"])
         assert equal(listed(answer, "b"), naive(made, prepared, np.array([3, 7]) + RESERVED, 10))
         assert equal(listed(answer, "a"), naive(made, prepared, np.array([1]) + RESERVED, 10))
+    expected = naive(made, prepared, np.array([3, 7]) + RESERVED, 10)
+    for a_second in (1, 10**3, 10**6, 10**9):
+        times = [(user, item, (1_700_000_000 + time) * a_second) for user, item, time in rows]
+        pl.DataFrame(times, schema=["user", "item", "time"], orient="row").write_csv("events.csv")
+        assert equal(listed(recommend("--events", "events.csv"), "b"), expected)
     pl.DataFrame(rows, schema=["user", "item", "time"], orient="row").drop("time").write_csv("events.csv")
     assert equal(
         listed(recommend("--events", "events.csv"), "b"), naive(made, prepared, np.array([7, 3]) + RESERVED, 10)

@@ -34,6 +34,9 @@ def test_a_list_that_is_none_is_refused(tmp_path: Path, text: str, message: str)
         read_list(written(tmp_path, text))
     with pytest.raises(UsageError, match="there is no list"):
         read_list(tmp_path / "other.txt")
+    (tmp_path / "latin").write_bytes("evaluate läufe\n".encode("latin1"))
+    with pytest.raises(UsageError, match="no UTF-8 text"):
+        read_list(tmp_path / "latin")
 
 
 def test_a_line_keeps_its_folder_when_the_list_grows_above_it(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from userrep.sweep.launch import Local
 from userrep.sweep.ledger import Ledger, Outcome
 from userrep.sweep.queue import Listed, Queue
 from userrep.sweep.slots import gpu_slots, processor_slots, with_threads
+from userrep.sweep.trial import Trial
 
 
 def statuses(queue: Queue) -> dict[str, str]:
@@ -71,6 +72,19 @@ def test_a_trial_whose_run_is_gone_or_means_another_config_is_run_again(tmp_path
     other = replace(trial, config="two")
     assert other.key == trial.key
     assert Ledger(tmp_path / "sweep", [other]).outcome(other) is None
+
+
+def test_a_trial_is_run_again_where_a_run_that_it_names_was_made_again(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    trial = Trial(("evaluate", str(base), f"--export={tmp_path / 'copy'}"), "evaluate")
+    for stamp, known in (("one", True), ("two", False)):
+        (base / "run.json").write_text(json.dumps({"finished": "one"}))
+        Ledger(tmp_path / "sweep").close(trial, Outcome("finished", 0))
+        (base / "run.json").write_text(json.dumps({"finished": stamp}))
+        assert (Ledger(tmp_path / "sweep", [trial]).outcome(trial) is not None) == known
+    (base / "run.json").unlink()
+    assert Ledger(tmp_path / "sweep", [trial]).outcome(trial) is None
 
 
 def test_a_trial_waits_for_what_it_needs_and_is_skipped_where_that_failed(tmp_path: Path) -> None:

@@ -101,7 +101,9 @@ class Tally:
 
 
 def refuse_absent(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
-    """Raise DataError for the first of `names` that is no column, with the columns there are."""
+    """Raise DataError for the first of `names` that is no column, with the columns there are, or that none may have."""
     for name in names:
+        if name == "line":
+            raise DataError(f"{path}: a column that is read cannot be called 'line'", "give it another name")
         if name not in columns:
             raise DataError(f"{path} has no column {name!r}; it has {', '.join(columns)}", suggest(name, columns))

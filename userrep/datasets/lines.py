@@ -119,7 +119,9 @@ def _lines(path: Path, encoding: str) -> pl.LazyFrame:
         raise DataError(
             f"cannot read {path}: {str(error).splitlines()[0]}", f"it must be {encoding} text: {AGAIN}"
         ) from error
-    return lines.lazy().select(pl.col("line").cast(pl.Int64), pl.col("text").str.strip_suffix("\r"))
+    text = pl.col("text").str.strip_suffix("\r")
+    marked = pl.when(pl.col("line") == 1).then(text.str.strip_prefix("\ufeff")).otherwise(text)  # by some programs
+    return lines.lazy().select(pl.col("line").cast(pl.Int64), marked.alias("text"))
 
 
 def _check(frame: pl.DataFrame, path: Path, separator: str, expected: int, more: bool) -> None:

@@ -36,4 +36,5 @@ def event_files(path: Path) -> list[Path]:
 
 def _is_table(file: Path, folder: Path) -> bool:
     hidden = any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
-    return not hidden and bool(set(KINDS) & set(file.suffixes[-2:]))
+    kind = file.with_suffix("") if file.suffix.lower() == ".gz" else file
+    return not hidden and kind.suffix.lower() in KINDS

@@ -3,11 +3,15 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from userrep.datasets.faults import Faults
 from userrep.errors import DataError
+
+HUGE = r"\d{20}|-9\d{18}"  # whole numbers that may not fit in 64 bits, and would be rounded
+NO_OBJECT, HALF = "not a JSON object", "an object with half a character in a text"
 
 
 def object_columns(path: Path, lines: pl.DataFrame) -> list[str]:
@@ -25,12 +29,16 @@ def object_columns(path: Path, lines: pl.DataFrame) -> list[str]:
 def read_objects(path: Path, lines: pl.DataFrame, names: Sequence[str], faults: Faults) -> pl.DataFrame:
     """Read the keys `names` of each line as text, null where a line has none; note the lines that are no object."""
     lines = lines.filter(pl.col("text").str.strip_chars() != "")
-    values = [pl.col("text").str.json_path_match(f"$[{_quoted(name)}]").alias(name) for name in names]
-    frame = lines.with_columns(values)
-    doubtful = frame.filter(pl.any_horizontal(pl.col(names).is_null()))  # so few that each can be looked at
-    wrong = [line for line, text in doubtful.select("line", "text").iter_rows() if not _is_object(text)]
-    faults.add(frame, pl.col("line").is_in(wrong), pl.lit("not a JSON object"))
-    return frame.filter(~pl.col("line").is_in(wrong)).drop("text")
+    text = pl.col("text")
+    values = [text.str.json_path_match(f"$[{_quoted(name)}]").alias(name) for name in names]
+    frame = lines.select("line", *values)
+    # What has a gap may be no object, or one that polars does not read; so few that each can be looked at.
+    doubtful = frame.select(pl.any_horizontal(pl.col(names).is_null())).to_series() | lines["text"].str.contains(HUGE)
+    read = {line: _values(text, names) for line, text in lines.filter(doubtful).select("line", "text").iter_rows()}
+    for fault in (NO_OBJECT, HALF):
+        faults.add(frame, pl.col("line").is_in([line for line, own in read.items() if own == fault]), pl.lit(fault))
+    rows = [(line, *own) for line, own in read.items() if not isinstance(own, str)]
+    return pl.concat([frame.filter(~doubtful), pl.DataFrame(rows, frame.schema, orient="row")]).sort("line")
 
 
 def _quoted(name: str) -> str:
@@ -40,8 +48,23 @@ def _quoted(name: str) -> str:
     return f"{mark}{name}{mark}"
 
 
-def _is_object(text: str) -> bool:
+def _values(text: str, names: Sequence[str]) -> list[str | None] | str:
+    """Return the values of an object as text, or what is wrong with it."""
     try:
-        return isinstance(json.loads(text), dict)
+        found = json.loads(text)
     except (ValueError, RecursionError):
-        return False
+        return NO_OBJECT
+    if not isinstance(found, dict):
+        return NO_OBJECT
+    values = [_as_text(found.get(name)) for name in names]
+    try:
+        "".join(filter(None, values)).encode()
+    except UnicodeEncodeError:  # one of two surrogates, as where a text was cut
+        return HALF
+    return values
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -92,9 +92,13 @@ def _are_whole(schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
 
 def _as_text(values: pl.Series, whole: bool) -> pl.Series:
     """Write values as text: floats of a `whole` column without a point, and moments as ISO 8601."""
-    if values.dtype.is_temporal():
-        return values.cast(pl.Datetime("ms")).dt.strftime("%Y-%m-%dT%H:%M:%S%.3f")
-    if values.dtype.is_float() and whole:
+    kind = values.dtype
+    if isinstance(kind, (pl.Date, pl.Datetime)):
+        finer = isinstance(kind, pl.Datetime) and kind.time_unit != "ms"
+        return values.cast(pl.Datetime("us")).dt.strftime("%Y-%m-%dT%H:%M:%S" + ("%.6f" if finer else "%.3f"))
+    if kind == pl.Duration:
+        return values.to_physical().cast(pl.String)
+    if kind.is_float() and whole:
         return values.cast(pl.Int64, strict=False).cast(pl.String)
     return values.cast(pl.String)
 

@@ -98,7 +98,8 @@ class PeterRecFiles(Dataset):
         rows = rows.with_columns(zeros)
         if self.people == "line":
             return rows.with_columns(user=own, first=pl.lit(True)), people
-        keyed = rows.with_columns(own=own, key=pl.col("history").hash())
+        known = pl.when(pl.col("history") == "").then(own).otherwise("history")  # no history is nobody's in particular
+        keyed = rows.with_columns(own=own, key=known.hash())
         new = keyed.select("key", user="own").unique("key", keep="first", maintain_order=True)
         new = new.join(people, on="key", how="anti", maintain_order="left")
         people = pl.concat([people, new])

@@ -34,5 +34,7 @@ def read_plain(
     apart = len(frame) * (len(columns) - 1)
     if len(frame) != lines or frame[:, -1].null_count() or content.count(separator.encode()) != apart:
         return None
-    found = [frame[:, wanted.index(columns.index(name))].alias(name) for name in names]
-    return pl.DataFrame(found).with_columns(line=first + skipped + pl.int_range(pl.len()))
+    found = pl.DataFrame([frame[:, wanted.index(columns.index(name))].alias(name) for name in names])
+    if found.select(pl.all_horizontal(pl.all().is_null()).any()).item():  # perhaps nothing but separators
+        return None
+    return found.with_columns(line=first + skipped + pl.int_range(pl.len()))

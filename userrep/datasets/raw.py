@@ -1,5 +1,6 @@
 """The folder that keeps the raw files of one data set, and the record of where they came from."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ def raw_path(data_dir: Path, name: str) -> Path:
 
 def to_type(command: str, data_dir: Path) -> str:
     """Return `command` as a user has to type it for data that are kept in `data_dir`."""
-    return command if data_dir == Path("data") else f"{command} --data-dir {data_dir}"
+    return command if data_dir == Path("data") else f"{command} --data-dir {shlex.quote(str(data_dir))}"
 
 
 def fetch_again(raw_dir: Path) -> str:

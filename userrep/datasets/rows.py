@@ -45,16 +45,17 @@ def glance(path: Path, separator: str | None = None, quote: str | None = '"', he
         DataError: the file is missing, damaged or empty.
     """
     if is_parquet(path):
-        columns = list(parquet_columns(path))
+        columns = [name for name, kind in parquet_columns(path).items() if name != "line" and not kind.is_nested()]
         return Glance(columns, None, read_parquet(path, columns, most=BEGINNING_ROWS)[0])
     faults = Faults(path)
     lines = _beginning(path, faults)
     layout = _layout(path, separator, quote, header)
+    names = [name for name in layout.columns if name != "line"]  # which is what the number of a line is called
     if layout.separator is None:
-        rows = read_objects(path, lines, layout.columns, faults)
+        rows = read_objects(path, lines, names, faults)
     else:
-        rows, _ = layout.fields(lines.slice(int(layout.titled)), layout.columns, faults, last=True)
-    return Glance(layout.columns, layout.separator, _present(rows, layout.columns))
+        rows, _ = layout.fields(lines.slice(int(layout.titled)), names, faults, last=True)
+    return Glance(layout.columns, layout.separator, _present(rows, names))
 
 
 def guess_separator(path: Path, header: str) -> str:
@@ -167,7 +168,7 @@ class _Layout:
         rows, held, text = None, None, pl.col("text")
         if self.quote:
             body, rows, held = _without_quoted(body, names, self.columns, self.separator, self.quote, faults, last)
-        plain = body.filter(text != "")
+        plain = body.filter(text.str.strip_chars(self.separator) != "")
         width = len(self.columns)
         found = text.str.count_matches(self.separator, literal=True) + 1
         faults.add(plain, found != width, pl.format(f"{{}} fields, the header has {width}", found))
@@ -193,9 +194,8 @@ def _layout(path: Path, separator: str | None, quote: str | None, header: Sequen
 
 
 def _present(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """Turn empty texts into null, and leave out rows that have nothing else."""
-    values = frame.select("line", *(pl.col(name).replace("", None) for name in names))
-    return values.filter(~pl.all_horizontal(pl.col(names).is_null()))
+    """Turn empty texts into null."""
+    return frame.select("line", *(pl.col(name).replace("", None) for name in names))
 
 
 def is_jsonl(path: Path) -> bool:
@@ -239,7 +239,11 @@ def _split(content: bytes, first: int) -> pl.DataFrame:
 
 
 def _header(path: Path, first: str, separator: str, quote: str | None) -> list[str]:
-    names = [name.strip() for name in next(csv.reader([first], **dialect(separator, quote)))]
+    try:
+        names = [name.strip() for name in next(csv.reader([first], **dialect(separator, quote)))]
+    except csv.Error as error:
+        hint = "end lines with a line feed: tr '\\r' '\\n' < FILE > NEW"
+        raise DataError(f"the first line of {path} cannot be read: {error}", hint) from error
     twice = [name for name in names if name and names.count(name) > 1]
     if twice:
         raise DataError(f"{path} has two columns {twice[0]!r}", "give each column its own name")
@@ -273,7 +277,7 @@ def _without_quoted(
             held = int(lines[begin])
         elif fields is None:
             wrong.append((int(lines[begin]), fault))
-        else:
+        elif any(fields):
             rows.append((int(lines[begin]), *(fields[index] for index in keep)))
     told = pl.DataFrame(wrong, {"line": pl.Int64, "fault": pl.String}, orient="row")
     faults.add(told, pl.lit(True), pl.col("fault"))

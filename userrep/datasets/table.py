@@ -13,7 +13,7 @@ from userrep.datasets.dataset import Events, Part, PartwiseDataset, main_first
 from userrep.datasets.faults import Faults, Tally
 from userrep.datasets.lines import NO_TEXT, NOBODY, find_file
 from userrep.datasets.many_files import event_files, found_files
-from userrep.datasets.rows import BLOCK, read_rows, row_chunks
+from userrep.datasets.rows import BLOCK, SEPARATORS, read_rows, row_chunks
 from userrep.datasets.times import to_ticks
 from userrep.errors import DataError
 
@@ -150,7 +150,8 @@ class Table(PartwiseDataset):
     def _read(self, path: Path, fields: Mapping[str, str]) -> tuple[pl.DataFrame, Faults]:
         """Read the columns named by the values of `fields` as text, under its keys, and `line`."""
         names = list(dict.fromkeys(fields.values()))
-        frame, faults = read_rows(path, names, separator=self.separator, quote=self.quote)
+        guessed = self.separator is None or self.separator in SEPARATORS  # each file may have another of these
+        frame, faults = read_rows(path, names, separator=None if guessed else self.separator, quote=self.quote)
         return frame.select("line", **{key: pl.col(name) for key, name in fields.items()}), faults
 
 

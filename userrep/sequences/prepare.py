@@ -11,7 +11,7 @@ import numpy as np
 
 from userrep.datasets.dataset import Dataset, PartwiseDataset
 from userrep.errors import DataError
-from userrep.files import read_json, sha256_of, write_json
+from userrep.files import explaining_write_errors, read_json, sha256_of, write_json
 from userrep.sequences.audit import audit, enforce, write_audit
 from userrep.sequences.build import Built, assemble
 from userrep.sequences.card import make_card, write_card
@@ -76,12 +76,13 @@ def prepare_streaming(
         DataError: as prepare.
     """
     work = out_path.parent / f".{out_path.name}.work"
-    with _keeping(work), publishing(out_path) as folder:
+    # What is finished is another process's too, which waits until this one has published: remove it before.
+    with publishing(out_path) as folder, _keeping(work), explaining_write_errors(out_path):
         if fresh:
             shutil.rmtree(work, ignore_errors=True)
         built = stream(dataset, dataset_node, raw_dir, work, folder, sizes, workers)
         _complete(folder, built, Origin(dataset, dataset_node, raw_dir, split_file))
-    shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
     return Prepared(out_path)
 
 

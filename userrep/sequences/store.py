@@ -1,5 +1,8 @@
 """A prepared data set on disk: a folder of tables and flat arrays, read as far as they are asked for."""
 
+import json
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -25,6 +28,7 @@ __all__ = ["FORMAT", "Prepared", "Sequences", "Split", "open_prepared", "prepare
 
 FORMAT = 1  # raised whenever the files change their meaning
 OPTIONAL = ("times", "ratings", "order")  # arrays that a domain may lack
+WORDS = ("null", "true", "false", "nan", "inf")  # overrides take them for values
 DESCRIPTIVE = {"title", "licence", "citation", "accept", "sources", "notes"}  # keys of a data set that change no event
 
 
@@ -81,20 +85,30 @@ def _commands(data_dir: Path, node: Mapping[str, Any]) -> str:
     name = node["name"]
     if not _prepares():
         return f"prepare {name} where polars and hydra-core are installed, and copy its folder to this path"
-    steps = [" ".join(["userrep preprocess", f"dataset={name}", *_overrides(node)])]
+    changed, elsewhere = _overrides(node)
+    steps = [" ".join(["userrep preprocess", f"dataset={name}", *changed])]
     if node.get("sources") and not raw_path(data_dir, name).exists():
-        steps.insert(0, f"userrep download {name}")
+        steps.insert(0, " ".join([f"userrep download {name}", *(changed if elsewhere else [])]))
     return " && ".join(to_type(step, data_dir) for step in steps)
 
 
-def _overrides(node: Mapping[str, Any]) -> list[str]:
-    """List the keys in which the node differs from its yaml, as they are typed."""
+def _overrides(node: Mapping[str, Any]) -> tuple[list[str], bool]:
+    """List the keys in which the node differs from its yaml, as they are typed; and say if its sources do."""
     from userrep.config import choices, compose  # brings Hydra, which is only wanted where something is amiss
 
     if node["name"] not in choices("dataset"):
-        return []
+        return [], False
     usual = compose("preprocess", [f"dataset={node['name']}"])["dataset"]
-    return [f"dataset.{key}={value}" for key, value in node.items() if usual.get(key) != value]
+    changed = {key: value for key, value in node.items() if usual.get(key) != value}
+    typed = [_typed(f"dataset.{key}", value) for key, value in changed.items() if key not in DESCRIPTIVE]
+    return typed, "sources" in changed
+
+
+def _typed(key: str, value: Any) -> str:
+    """Write an override as it is typed in a shell."""
+    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z_/][\w./+-]*", value) and value.lower() not in WORDS
+    text = value if plain else json.dumps(value, ensure_ascii=False)
+    return shlex.quote(f"{key}={text}")
 
 
 class Prepared:

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -131,7 +132,7 @@ def _item_table(domain: Domain, texts: Mapping[str, str]) -> pl.DataFrame:
 def class_list(values: pl.Series) -> list[str]:
     """Sort the classes of a label: as numbers where all are whole numbers, else as text."""
     known = values.drop_nulls().unique().to_list()
-    whole = all(value.lstrip("-").isdecimal() for value in known)
+    whole = all(re.fullmatch(r"-?\d+", value) for value in known)
     return sorted(known, key=lambda value: (int(value), value) if whole else (0, value))
 
 

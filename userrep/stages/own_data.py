@@ -16,11 +16,11 @@ from userrep.datasets.times import guess_unit
 from userrep.errors import DataError, UsageError
 from userrep.files import plain, read_yaml, replacing
 from userrep.groups import conf_dir
+from userrep.sequences.store import WORDS
 from userrep.stages.request import Request
 
 FOLDER = "conf"  # below the data folder, laid out like the program's own
 PATTERN = "gender"  # the task whose other keys a task of an own label takes over
-WORDS = ("null", "true", "false", "nan", "inf")  # overrides take them for values
 EXAMPLE = 40  # letters of a value that is shown
 FLAGS = ("from_file", "name", "users_file", "items_file", "skip_bad", "label", *(f"{role}_col" for role in NAMES))
 

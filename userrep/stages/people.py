@@ -9,7 +9,7 @@ import polars as pl
 
 from userrep import console
 from userrep.datasets.rows import glance, read_rows
-from userrep.datasets.times import to_ticks
+from userrep.datasets.times import guess_unit, to_ticks
 from userrep.errors import DataError
 from userrep.evaluation.ranking import Csr
 from userrep.sequences.store import Prepared, Sequences
@@ -63,7 +63,7 @@ def _names(path: Path) -> list[str]:
     """Read the column `user` of a table, or the lines of a .txt file."""
     if path.suffix == ".txt":
         try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"cannot read {path}: {error}", "give a file with a user id a line") from error
         names = [line for line in lines if line]
@@ -140,7 +140,7 @@ def _grouped(owner: np.ndarray, ids: np.ndarray, count: int) -> Csr:
 
 def _ticks(path: Path, frame: pl.DataFrame) -> pl.Series:
     """Read times as numbers, whatever their unit, or as dates."""
-    found = to_ticks(frame["time"], "seconds")
+    found = to_ticks(frame["time"], guess_unit(frame["time"]))
     if found.null_count():
         found = to_ticks(frame["time"], "text")
     if found.null_count():

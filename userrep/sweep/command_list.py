@@ -20,7 +20,10 @@ def read_list(path: Path) -> list[Trial]:
     if not path.is_file():
         raise UsageError(f"there is no list {path}", "name a text file with one userrep command a line")
     with explaining_write_errors(path):
-        lines = path.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path} is no UTF-8 text", "convert the file: iconv -f latin1 -t utf-8") from error
     found: dict[tuple[str, ...], Trial] = {}
     for number, line in enumerate(lines, start=1):
         if words := _words(path, number, line):

@@ -11,6 +11,7 @@ from userrep.errors import DataError
 from userrep.files import read_json, write_json
 from userrep.sweep.claim import Claim, holder, take
 from userrep.sweep.trial import Trial
+from userrep.sweep.words import paths
 
 RECORD, ANSWER, LOG, CLAIM = "trial.json", "answer.json", "log.txt", ".claim"
 RUN_RECORD = "run.json"
@@ -74,7 +75,7 @@ class Ledger:
         kept = {key: value for key, value in asdict(outcome).items() if key not in ("answer", "before")}
         attempts = int((self._record(trial) or {}).get("attempts", 0)) + 1
         about = {"name": trial.name, "command": trial.command, "values": dict(trial.values), "config": trial.config}
-        record = {**about, **kept, "attempts": attempts, "machine": platform.node()}
+        record = {**about, **kept, "read": _read(trial), "attempts": attempts, "machine": platform.node()}
         write_json(self.place(trial) / RECORD, record)
 
     def answer(self, trial: Trial) -> dict[str, Any] | None:
@@ -106,8 +107,23 @@ class Ledger:
 
 
 def _intact(record: Mapping[str, Any], trial: Trial) -> bool:
-    """Say whether the run of a finished trial is still there, and of the config that its command means today."""
+    """Say whether the run of a finished trial is still there, and made of what its command means and names today."""
     if trial.config is not None and record.get("config") not in (None, trial.config):
+        return False
+    if record.get("read", _read(trial)) != _read(trial):
         return False
     run = record.get("run")
     return record["status"] != "finished" or run is None or (Path(run) / RUN_RECORD).is_file()
+
+
+def _read(trial: Trial) -> dict[str, str]:
+    """Return when the runs were finished that a trial names and does not make, by their paths."""
+    found = {}
+    for path in sorted(paths(trial.words)):
+        try:
+            record = read_json(Path(path) / RUN_RECORD) if (Path(path) / RUN_RECORD).is_file() else None
+        except DataError:
+            record = None
+        if isinstance(record, dict):
+            found[path] = str(record.get("finished"))
+    return found

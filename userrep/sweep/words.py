@@ -68,7 +68,11 @@ def named_run(words: Sequence[str]) -> Path | None:
 
 def mentions(words: Sequence[str], run: Path) -> bool:
     """Say whether a command names a run that it does not make itself."""
-    wanted, own = os.path.normpath(run), named_run(words)
-    if own is not None and os.path.normpath(own) == wanted:
-        return False
-    return any(os.path.normpath(word.partition("=")[2] if word.startswith("--") else word) == wanted for word in words)
+    return os.path.normpath(run) in paths(words)
+
+
+def paths(words: Sequence[str]) -> set[str]:
+    """Return whatever in a command may be a path, but that of the run that it makes."""
+    own = named_run(words)
+    found = {os.path.normpath(word.partition("=")[2] if word.startswith("--") else word) for word in words}
+    return found - ({os.path.normpath(own)} if own is not None else set())
