@@ -97,7 +97,7 @@ _MORE = _TRIED | {arm: (0.001, 8) for arm in ("lora", "bitfit", "last")}
 CHOSEN: dict[tuple[str, str, str], dict[str, tuple[float, float]]] = {  # a rate, and a rank or a decay
     KEPT_FROM: _MORE | {"peterrec": (0.0003, 8)},
     ("kitchen-food", "cold_k", "nextitnet"): _MORE,
-    ("food-kitchen", FIRST, "nextitnet"): _TRIED,
+    ("food-kitchen", FIRST, "nextitnet"): _TRIED | {"lora": (0.001, 8)},
     ("kitchen-food", FIRST, "sasrec"): {
         "peterrec": (0.001, 8),
         "lora": (0.001, 8),
