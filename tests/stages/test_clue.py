@@ -37,7 +37,7 @@ def test_an_epoch_tells_how_users_lie_and_evaluate_whether_they_are_found_again(
     measured = ask("evaluate", str(made / "clue"))
     assert 0 < measured["metrics"]["hr@10"] <= 1
     assert measured["users"] == 60
-    assert open_run(made / "clue").record["task"] == "same_user"
+    assert open_run(made / "clue").record["task"] == "same_user,judged=60"
 
 
 def test_beside_next_item_the_numbers_are_those_of_next_item(made: Path, ask: Any) -> None:
