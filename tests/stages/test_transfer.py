@@ -10,7 +10,7 @@ import torch
 
 from userrep.build import build
 from userrep.cli import main
-from userrep.files import read_json, read_yaml, write_yaml
+from userrep.files import read_json, read_yaml, write_json, write_yaml
 from userrep.groups import choices, conf_dir
 from userrep.methods.prune import sparsity
 from userrep.run import open_run
@@ -280,3 +280,28 @@ def test_metrics_are_equal_to_the_bit_whatever_batch_the_config_names(small: Any
             write_yaml(copy / "config.yaml", config)
             found.append(small("evaluate", str(copy))["metrics"])
         assert found[0] == found[1] == found[2]
+
+
+def test_a_base_that_has_learned_from_the_tested_users_is_warned_of(
+    made: Path, userrep: Any, workplace: Path, prepared_data_dir: Path
+) -> None:
+    words = ("transfer", "--method", "head", "task=gender", "trainer.epochs=1", "--from", str(made / "base"))
+    for fold, warned in ((0, False), (1, True)):
+        told = userrep(*words, f"protocol.fold={fold}", "--data-dir", str(prepared_data_dir))
+        assert told.code == 0, told.err
+        assert ("the fold that it held out is protocol.fold=0" in told.err) == warned
+
+
+def test_without_a_base_the_newest_of_the_data_set_that_was_asked_for_is_taken(
+    made: Path, userrep: Any, workplace: Path, prepared_data_dir: Path
+) -> None:
+    shutil.copytree(made / "base", "runs/base")
+    shutil.copytree(made / "base", "runs/other")
+    record = read_json("runs/other/run.json")
+    later = {"created": "9999", "choices": record["choices"] | {"dataset": "ml-100k"}}
+    write_json("runs/other/run.json", record | later)
+    words = ("transfer", "--method", "head", "--dry-run", "--data-dir", str(prepared_data_dir), "--json")
+    assert userrep(*words).answer["base"] == "runs/other"
+    assert userrep(*words, "dataset=synthetic").answer["base"] == "runs/base"
+    told = userrep(*words, "dataset=ml-1m")
+    assert (told.code, told.error["message"]) == (2, "there is no finished pretrain run with dataset=ml-1m below runs")
