@@ -115,6 +115,13 @@ def test_a_baseline_that_does_not_fit_leaves_nothing_behind(small: Any, workplac
     assert "majority" in small("baseline", "majorty", "dataset=synthetic").error["hint"]
 
 
+def test_a_split_of_the_wrong_kind_is_refused_before_a_baseline_is_fitted(small: Any, workplace: Path) -> None:
+    words = ("dataset=synthetic", "task=next_item", "protocol.events=folds", "--run", "runs/wrong")
+    told = small("baseline", "popularity", *words)
+    assert (told.code, told.error["message"]) == (2, "protocol.events is 'folds', no split of events of synthetic")
+    assert not (workplace / "runs/wrong").exists()
+
+
 def test_a_baseline_that_lost_its_results_says_how_to_make_them_again(small: Any, workplace: Path) -> None:
     small("baseline", "majority", "dataset=synthetic", "--run", "runs/majority")
     (workplace / "runs/majority/per_user.parquet").unlink()

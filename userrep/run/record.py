@@ -178,7 +178,7 @@ def newest_run(verb: str | Iterable[str], runs_dir: Path, chosen: Mapping[str, s
     fitting = [
         run
         for run in list_runs(runs_dir)
-        if run.verb in verbs and run.finished and chosen.items() <= run.choices.items()
+        if run.verb in verbs and run.finished and all(run.choices.get(group) == name for group, name in chosen.items())
     ]
     if not fitting:
         of = "".join(f" with {group}={name}" for group, name in chosen.items())

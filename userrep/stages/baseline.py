@@ -113,6 +113,7 @@ def _make(session: Session, config: dict[str, Any], data: Prepared, base: Run | 
     baseline: Baseline = build(config["baseline"], at="baseline")
     task: Objective = build(config["task"], at="task")
     protocol: Protocol = build(config["protocol"], at="protocol")
+    known = conditions(data, protocol, task)  # before the work: a split of the wrong kind is refused here
     seen = {} if base is None else _read_base(baseline, base, data, protocol, task)
     tested = baseline.fit_predict(data, protocol, task, "test", config["seed"])
     chosen, validated = baseline.chosen, baseline.validated
@@ -121,7 +122,7 @@ def _make(session: Session, config: dict[str, Any], data: Prepared, base: Run | 
     _keep(session.run, validated, "valid", data, protocol, task)
     _keep(session.run, tested, "test", data, protocol, task)
     session.finish(
-        **conditions(data, protocol, task),
+        **known,
         **seen,
         metrics=chosen.metrics,
         chosen=chosen.settings,

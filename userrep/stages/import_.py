@@ -44,9 +44,10 @@ def run(request: Request) -> dict[str, Any]:
             rows = _rows(request, converted, data)
             encoder, objective = _models(config, converted, rows, data)
             protocol = build(config["protocol"])
+            known = conditions(data, protocol, objective)  # before anything is written
             save_weights(path / "model.safetensors", encoder, objective)
             session.finish(
-                **conditions(data, protocol, objective),
+                **known,
                 metrics=objective.evaluate(encoder, data, protocol, "valid").metrics(),
                 parameters=count(encoder) + count(objective), imported_from=str(request.extra["checkpoint"]),
                 items={"missing": rows.missing, "unused": rows.unused},

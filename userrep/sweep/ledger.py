@@ -110,7 +110,7 @@ def _intact(record: Mapping[str, Any], trial: Trial) -> bool:
     """Say whether the run of a finished trial is still there, and made of what its command means and names today."""
     if trial.config is not None and record.get("config") not in (None, trial.config):
         return False
-    if record.get("read", _read(trial)) != _read(trial):
+    if "read" in record and record["read"] != _read(trial):  # an earlier userrep kept none
         return False
     run = record.get("run")
     return record["status"] != "finished" or run is None or (Path(run) / RUN_RECORD).is_file()
