@@ -5,17 +5,42 @@ import os
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
     os.environ.setdefault(_name, "1")
 
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
+from userrep import composition, config, groups
+
 if TYPE_CHECKING:
     from userrep.sequences.store import Prepared
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def composed_once() -> Iterator[None]:
+    """Let Hydra compose the same words once a process, for they take it longer than the rest of a short command.
+
+    With yaml files of a user beside those of conf/ it composes anew.
+    """
+    known: dict[tuple[str, ...], tuple[dict[str, Any], dict[str, str]]] = {}
+
+    def compose_files(overrides: Iterable[str], config_dir: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
+        words = tuple(overrides)
+        if config_dir is not None or groups.own_dir() is not None:
+            return composition.compose_files(words, config_dir)
+        if words not in known:
+            known[words] = composition.compose_files(words, None)
+        return deepcopy(known[words])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "compose_files", compose_files)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache  # of the process: what was loaded is what runs, whatever is checked out meanwhile
 def commit() -> str | None:
     """Return the commit of the checkout this package runs from, `-dirty` if it was changed; else None."""
     top = Path(userrep.__file__).resolve().parent.parent
