@@ -8,6 +8,7 @@ import torch
 
 from userrep.methods import patch
 from userrep.methods.surgery import flatten, matching
+from userrep.models import packing
 from userrep.sequences.protocol import Protocol
 from userrep.training.weights import load_weights, same_weights, save_weights
 
@@ -86,6 +87,18 @@ def test_base_and_delta_give_the_trained_states_back_bit_for_bit(model: str, met
     items = tiny.histories()
     assert torch.equal(tiny.states(again, items), tiny.states(trained.encoder, items))
     assert torch.equal(tiny.users(again, items), tiny.users(trained.encoder, items))
+
+
+@every_model
+@every_method
+def test_users_and_states_are_the_same_with_padding_and_without(
+    model: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, items, found = cell(model, method).encoder, tiny.histories(), []
+    for packed in (packing.packed, lambda *_: None):
+        monkeypatch.setattr("userrep.models.encoder.packed", packed)
+        found.append((tiny.changed_states(encoder, items), tiny.states(encoder, items), tiny.users(encoder, items)))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
 @every_model

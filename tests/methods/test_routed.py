@@ -14,6 +14,7 @@ from userrep.methods.tuned import TUNED, Copies
 from userrep.methods.uaf import UAF
 from userrep.models.encoder import Encoder, Final
 from userrep.models.nextitnet import NextItNet
+from userrep.models.packing import packed
 from userrep.models.stem import ItemStem
 
 MODELS = tiny.names("model")
@@ -98,6 +99,30 @@ def test_users_run_in_groups_as_they_would_masked(model: str, tune: str) -> None
     torch.testing.assert_close(grouped, masked, atol=1e-5, rtol=1e-5)
     with loop.given(torch.zeros(loop.count)):
         assert not torch.allclose(grouped, tiny.users(encoder, items), atol=1e-3)
+
+
+@every_side
+@pytest.mark.parametrize("strategy", ["hard", "soft"])
+@pytest.mark.parametrize("grouped", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+def test_packed_rows_go_the_ways_of_their_users(
+    tune: str, strategy: str, grouped: bool, training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tiny.encoder("nextitnet", dropout=0.0)
+    encoder, items = adapted(base, moved=True, tune=tune, strategy=strategy), tiny.histories(12)
+    loop, found, taken = loop_of(encoder), [], []
+    loop.grouped = grouped
+    for way in (packed, lambda *_: None):
+        monkeypatch.setattr(
+            "userrep.models.encoder.packed", lambda *given, way=way: taken.append(way(*given)) or taken[-1]
+        )
+        torch.manual_seed(0)  # of the gates
+        with torch.no_grad():
+            by_step = encoder.train(training)(items)  # each step by a route of its own
+            with loop.given(routes(encoder, 12)):
+                found.append((by_step, encoder.user(items)))
+    assert [one is not None for one in taken] == [True, True, False, False]
+    torch.testing.assert_close(*found, atol=1e-5, rtol=1e-5)
 
 
 @every_side

@@ -14,6 +14,7 @@ from userrep.methods.policies import Policy
 from userrep.methods.tuned import Tuned
 from userrep.models.encoder import Encoder
 from userrep.models.loop import Loop
+from userrep.models.packing import packing_of, select
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,15 @@ class Routed(Loop):
         return states
 
     def _pass(self, index: int, block: nn.Module, states: Tensor, keep: Tensor, share: Tensor) -> Tensor:
-        """Map states `(B, S, D)` by shares `(B, 1|S, 1)`."""
+        """Map states `(B, S, D)`, or packed rows of these, by shares `(B, 1|S, 1)`."""
+        packing = packing_of(keep)
+        own = share if packing is None else packing.pack(share)
         if self.training or not self.gates.firm:
             frozen, tuned = self._both(index, block, states, keep)
-            return torch.lerp(frozen, tuned, share.to(frozen.dtype))
-        taken = share > 0.5
-        if self.grouped and taken.shape[1] == 1:
-            return self._grouped(index, block, states, keep, taken.flatten())
+            return torch.lerp(frozen, tuned, own.to(frozen.dtype))
+        if self.grouped and share.shape[1] == 1:
+            return self._grouped(index, block, states, keep, share.flatten() > 0.5)
+        taken = own > 0.5
         return torch.where(taken, self.tuned.run(index, block, states, keep), block(states, keep))
 
     def _both(self, index: int, block: nn.Module, states: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,16 +85,15 @@ class Routed(Loop):
         return frozen, self.tuned.run(index, block, states, keep)
 
     def _grouped(self, index: int, block: nn.Module, states: Tensor, keep: Tensor, taken: Tensor) -> Tensor:
-        """Run each side on its own rows; `taken (B,)` are the tuned side's."""
+        """Run each side on its own users; `taken (B,)` are the tuned side's."""
         if taken.all():
             return self.tuned.run(index, block, states, keep)
         if not taken.any():
             return block(states, keep)
-        tuned, frozen = taken.nonzero().flatten(), (~taken).nonzero().flatten()
-        passed = self.tuned.run(index, block, states[tuned], keep[tuned])
-        return passed.new_empty(states.shape).index_copy_(0, tuned, passed).index_copy_(
-            0, frozen, block(states[frozen], keep[frozen])
-        )  # fmt: skip
+        (dim, tuned, tuned_keep), (_, frozen, frozen_keep) = select(taken, keep), select(~taken, keep)
+        passed = self.tuned.run(index, block, states.index_select(dim, tuned), tuned_keep)
+        left = block(states.index_select(dim, frozen), frozen_keep)
+        return torch.empty_like(states).index_copy_(dim, tuned, passed).index_copy_(dim, frozen, left)
 
     def taught(self) -> Decision:
         """Return what was decided last in training, once: it holds the graph of its step.

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from userrep.build import Component
 from userrep.models.loop import Loop
+from userrep.models.packing import packed
 from userrep.models.positions import LearnedPositions
 from userrep.models.readout import Readout
 from userrep.models.stem import ItemStem
@@ -137,7 +138,11 @@ class Encoder(nn.Module, Component):
         return states if self.positions is None else self.positions(states, keep)
 
     def _run(self, states: Tensor, keep: Tensor, route: Tensor | None) -> Tensor:
-        return self.final(self.loop(self.blocks, states, keep, route), keep)
+        packing = packed(self.blocks, states, keep)
+        if packing is None:
+            return self.final(self.loop(self.blocks, states, keep, route), keep)
+        rows, real = packing.pack(states), packing.keep(keep)
+        return packing.unpack(self.final(self.loop(self.blocks, rows, real, route), real))
 
     def _keep(self, items: Tensor) -> Tensor:
         """Return 1 at real positions and 0 at padding, `(B, T, 1)`, in the dtype of the states."""

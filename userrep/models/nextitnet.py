@@ -9,16 +9,17 @@ from torch.nn import functional as F
 from userrep.errors import ConfigError
 from userrep.models.dropout import Dropout
 from userrep.models.encoder import Block, Encoder, Final
+from userrep.models.packed_conv import convolve
+from userrep.models.packing import packing_of
 from userrep.models.stem import ItemStem, truncated_normal_
 from userrep.models.sublayer import Sublayer
-from userrep.models.time_major import convolve, pays
 
 
 class DilatedConv(Sublayer):
     """Convolve over time so that position t reads t, t - rate, ..., t - (k - 1) rate and nothing later.
 
     Where `causal` is false the taps are centred on t; of an even number, one more is later, as SAME padding has it.
-    Where many taps would read padding, in sequences that are short beside the reach, those are left out (time_major).
+    Of packed rows, the taps that would read padding are left out.
     """
 
     def __init__(self, width: int, kernel_size: int, rate: int, causal: bool = True) -> None:
@@ -32,8 +33,9 @@ class DilatedConv(Sublayer):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
-        if pays(states, self.shifts):
-            return convolve(states, self.weight, self.bias, self.shifts)
+        packing = packing_of(keep)
+        if packing is not None:
+            return convolve(states, self.weight, self.bias, self.shifts, packing)
         return self.as_image(states)
 
     def as_image(self, states: Tensor) -> Tensor:
@@ -52,7 +54,9 @@ class ConvUnit(Sublayer):
 
     def __init__(self, width: int, kernel_size: int, rate: int, causal: bool) -> None:
         super().__init__()
-        self.op: Sublayer = DilatedConv(width, kernel_size, rate, causal)
+        op = DilatedConv(width, kernel_size, rate, causal)
+        self.shifts = op.shifts
+        self.op: Sublayer = op
         self.norm = nn.LayerNorm(width, eps=1e-8)
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
@@ -81,8 +85,10 @@ class ConvBranch(Sublayer):
 
     def __init__(self, width: int, kernel_size: int, rate: int, causal: bool, order: str) -> None:
         super().__init__()
-        self.first: Sublayer = ORDERS[order](width, kernel_size, rate, causal)
-        self.second: Sublayer = ORDERS[order](width, kernel_size, 2 * rate, causal)
+        first, second = (ORDERS[order](width, kernel_size, times * rate, causal) for times in (1, 2))
+        self.shifts = first.shifts + second.shifts
+        self.first: Sublayer = first
+        self.second: Sublayer = second
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
         return self.second(self.first(states, keep), keep)
@@ -102,7 +108,9 @@ class NextItBlock(Block):
         self, width: int, kernel_size: int, rate: int, dropout: float, causal: bool = True, order: str = "post"
     ) -> None:
         super().__init__()
-        self.branch: Sublayer = ConvBranch(width, kernel_size, rate, causal, order)
+        branch = ConvBranch(width, kernel_size, rate, causal, order)
+        self.shifts = branch.shifts
+        self.branch: Sublayer = branch
         self.dropout = Dropout(dropout)
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
