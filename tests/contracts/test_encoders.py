@@ -57,8 +57,8 @@ def test_a_later_item_moves_a_state_only_where_the_encoder_reads_both_ways(model
     before, moved = tiny.states(encoder, items), False
     for step in range(1, items.shape[1]):
         changed = items.clone()
-        changed[:, step] = (changed[:, step] + 7) % (encoder.vocab_size - 2) + 2
         real = items[:, step] != 0
+        changed[real, step] = (changed[real, step] + 7) % (encoder.vocab_size - 2) + 2
         after = tiny.states(encoder, changed)
         same = torch.equal(after[real, :step], before[real, :step])
         assert same or not encoder.causal

@@ -100,7 +100,7 @@ def test_a_signal_checkpoints_and_the_run_goes_on_from_there(few: Prepared, tmp_
         loop.assert_same(loop.finish(loop.make_job(few, folder, kind)), outcome)
 
 
-@pytest.mark.parametrize(("kind", "before"), [("pretrain", False), ("twice", True)])
+@pytest.mark.parametrize(("kind", "before"), [("by_row", False), ("twice", True)])
 def test_a_run_that_dies_at_any_renaming_of_a_file_ends_as_one_that_never_died(
     few: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, before: bool
 ) -> None:

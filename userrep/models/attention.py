@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from userrep.errors import ConfigError
 from userrep.models.dropout import Dropout
+from userrep.models.packing import packing_of
 from userrep.models.projection import linear
 from userrep.models.rotary import rotate
 from userrep.models.sublayer import Sublayer
@@ -15,6 +16,7 @@ class SelfAttention(Sublayer):
     """Mix each state with the kept ones before it, or with all kept ones where `causal` is false.
 
     One product makes queries, keys and values (1.5-1.8x three); `rotary` turns queries and keys by their distance.
+    Packed rows are projected as they are and mixed in their places.
     `dropout` is on the attention weights; on a CPU it costs the fast kernel.
     """
 
@@ -31,14 +33,22 @@ class SelfAttention(Sublayer):
         self.dropout = Dropout(dropout)
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
-        users, steps, width = states.shape
-        split = self.qkv(states).view(users, steps, 3, self.heads, width // self.heads)
+        packing = packing_of(keep)
+        if packing is None:
+            return self.out(self._mix(self.qkv(states), keep)) * keep
+        mixed = self._mix(packing.unpack(self.qkv(states)), packing.unpack(keep))
+        return self.out(packing.pack(mixed)) * keep
+
+    def _mix(self, made: Tensor, keep: Tensor) -> Tensor:
+        """Mix the values of steps by queries and keys, all in `made (B, T, 3 D)`: `(B, T, D)`."""
+        users, steps, width = made.shape
+        split = made.view(users, steps, 3, self.heads, width // 3 // self.heads)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # (B, heads, T, D / heads) each
         if self.rotary:
             query, key = rotate(query), rotate(key)
         seen, hidden = visible(keep, self.causal), self.dropout.share if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=hidden)
-        return self.out(mixed.transpose(1, 2).reshape(users, steps, width)) * keep
+        return mixed.transpose(1, 2).reshape(users, steps, width // 3)
 
 
 def visible(keep: Tensor, causal: bool) -> Tensor:

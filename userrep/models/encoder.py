@@ -24,10 +24,14 @@ class Block(Sublayer):
     branch  the whole residual branch
     norm    the norms, in order, for methods that train them
     A role with no meaning on a block is left out, and surgery refuses it with the reason in `gaps`.
+
+    A block that takes packed rows too names the `shifts` of its taps, in steps back, 0 where each step is read by
+    itself; whoever mixes steps in another way unpacks them for it. None: it takes padded steps only.
     """
 
     roles: ClassVar[dict[str, tuple[str, ...]]] = {}
     gaps: ClassVar[dict[str, str]] = {}
+    shifts: tuple[int, ...] | None = None
 
 
 class Final(Sublayer):

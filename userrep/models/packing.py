@@ -1,14 +1,11 @@
-"""Packing: a batch of histories without its padding, one row an event, for blocks that read time through taps alone."""
+"""Packing: a batch of histories without its padding, one row an event, for blocks that know where events lie."""
 
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-SAVED = {
-    True: 0.1,
-    False: 0.25,
-}  # with gradients, without: share of the tap rows that must lie outside of the histories
+SAVED = {True: 0.15, False: 0.3}  # with gradients, without: the share of tap rows that must be saved
 MARK = "packing"  # where the `keep` of rows has their packing
 
 
@@ -80,12 +77,12 @@ def select(users: Tensor, keep: Tensor) -> tuple[int, Tensor, Tensor]:
 def packed(blocks: Iterable[nn.Module], states: Tensor, keep: Tensor) -> Packing | None:
     """Return the packing of `states (B, T, D)` where all blocks take packed rows and run faster on them, else None.
 
-    A tap that reads s steps back has rows for max(0, L - s) of the T steps of a history with L events. By the share of
-    tap rows that are saved thus, a step on padded states takes so many times as long, on one core of an EPYC (AVX2),
-    torch 2.13, D of 64 and 128, B of 32 and 128: 0.6, 1.4-2.9 in training and 1.1-2.2 in reading; 0.5, 1.2-2.3 and
-    1.0-1.7; 0.3, 1.2-1.6 and 1.0-1.2; 0.2, 1.0-1.4 and 0.9-1.1; 0.1, 0.9-1.2 and 0.8-1.0. Where no history is shorter
-    than another, no row is sought, and training gains 1.0 to 1.3 whatever the share. Other devices and types were not
-    measured, and what is traced or compiled keeps the operations that compilers know.
+    A tap that reads s steps back has max(0, L - s) rows of a history with L events, where padded states have T; what a
+    block does to each step by itself counts as a tap with s = 0. The share of tap rows that is saved decides: measured
+    on one core of an EPYC (AVX2), torch 2.13, packed steps are faster from 0.15 on in training, 0.3 in reading
+    (docs/performance.md has the table). Where no history is shorter than another, no row is sought, and convolutions
+    train faster whatever the share. Other devices and types were not measured, and what is traced or compiled keeps
+    the operations that compilers know.
     """
     if states.device.type != "cpu" or states.dtype not in (torch.float32, torch.float64):
         return None
@@ -99,12 +96,12 @@ def packed(blocks: Iterable[nn.Module], states: Tensor, keep: Tensor) -> Packing
     taps = torch.tensor(shifts, device=lengths.device).abs()
     rows = int((lengths.unsqueeze(1) - taps).clamp_min(0).sum())
     training = torch.is_grad_enabled()
-    pays = rows <= (1 - SAVED[training]) * len(shifts) * real.numel() or (training and _level(lengths))
+    pays = rows <= (1 - SAVED[training]) * len(shifts) * real.numel() or (training and any(shifts) and _level(lengths))
     return Packing(lengths, real.shape[1]) if pays else None
 
 
 def _shifts(blocks: Iterable[nn.Module]) -> list[int]:
-    """Return how far back the taps of all blocks read, or [] where one reads time in another way, or is compiled."""
+    """Return how far back the taps of all blocks read, or [] where one knows padded steps only, or is compiled."""
     shifts: list[int] = []
     for block in blocks:
         own = getattr(block, "shifts", None)

@@ -33,6 +33,7 @@ class PreNormBlock(Block):
         "branch": ("attention", "feed_forward"),
         "norm": ("attention.norm", "feed_forward.norm"),
     }
+    shifts = (0,)
 
     def __init__(self, attention: Sublayer, feed_forward: Sublayer, norm: nn.Module, other: nn.Module, dropout: float):
         super().__init__()
@@ -64,6 +65,7 @@ class PostNormBlock(Block):
         "norm": ("attention_norm", "feed_forward_norm"),
     }
     gaps: ClassVar[dict[str, str]] = {"unit": "the residual sum stands between op and norm"}
+    shifts = (0,)
 
     def __init__(self, attention: Sublayer, feed_forward: Sublayer, norm: nn.Module, other: nn.Module, dropout: float):
         super().__init__()
