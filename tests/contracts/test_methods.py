@@ -94,11 +94,17 @@ def test_base_and_delta_give_the_trained_states_back_bit_for_bit(model: str, met
 def test_users_and_states_are_the_same_with_padding_and_without(
     model: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoder, items, found = cell(model, method).encoder, tiny.histories(), []
+    encoder, base, items = cell(model, method).encoder, tiny.encoder(model), tiny.histories(11)
+    found, used = [], []
     for packed in (packing.packed, lambda *_: None):
-        monkeypatch.setattr("userrep.models.encoder.packed", packed)
+        monkeypatch.setattr(
+            "userrep.models.encoder.packed", lambda *given, p=packed: used.append(p(*given)) or used[-1]
+        )
         found.append((tiny.changed_states(encoder, items), tiny.states(encoder, items), tiny.users(encoder, items)))
+        tiny.states(base, items)
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+    assert len({way is None for way in used[:4]}) == 1  # where a base takes packed rows, no method ends that
+    assert used[4:] == [None] * 4
 
 
 @every_model

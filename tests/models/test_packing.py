@@ -19,6 +19,7 @@ from userrep.models.nextitnet import DilatedConv, NextItNet
 from userrep.models.packed_conv import convolve
 from userrep.models.packing import Packing, packed, packing_of, select
 from userrep.models.sasrec import SasRec
+from userrep.models.sublayer import Sublayer
 from userrep.models.transformer import Transformer
 
 LENGTHS = [(9, 9, 9), (4, 9, 1, 4), (2, 0, 7), (1, 1)]
@@ -180,9 +181,13 @@ def test_a_network_gives_the_same_states_and_gradients_either_way(
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)
 
 
+class Taps(Sublayer):
+    packs = True
+
+
 def of(shifts: tuple[int, ...], lengths: list[int], steps: int, **states: object) -> Packing | None:
     keep = (torch.arange(steps) >= steps - torch.tensor(lengths).unsqueeze(1)).unsqueeze(-1).float()
-    block = nn.Identity()
+    block = Taps()
     block.shifts = shifts
     return packed([block], torch.zeros(len(lengths), steps, 4, **states), keep)
 
@@ -203,7 +208,7 @@ def test_rows_are_taken_where_enough_taps_would_read_padding() -> None:
     assert of(shifts, [3, 3], 20)  # no more rows than there are
     assert not of(shifts, [0, 0], 20)
     assert not of(shifts, [], 20)
-    assert not of((), [3, 9], 20)
+    assert of((), [3, 9], 20)  # without taps, each step is read by itself
 
 
 def test_every_block_must_know_packed_rows() -> None:
@@ -212,8 +217,17 @@ def test_every_block_must_know_packed_rows() -> None:
     assert packed(encoder.blocks, stem, keep) is None
     taps = NextItNet(40, 8, [1, 4])
     assert packed(taps.blocks, stem, keep)
-    assert packed([*taps.blocks, nn.Identity()], stem, keep) is None
-    assert packed([], stem, keep) is None
+    assert packed([*taps.blocks, Sublayer()], stem, keep) is None
+    taps.blocks[1].branch.second.op = Around(taps.blocks[1].branch.second.op)
+    assert packed(taps.blocks, stem, keep) is None
+
+
+class Around(Sublayer):
+    """What a method may put around any sublayer, and what reads along time without a word on packed rows."""
+
+    def __init__(self, inner: Sublayer) -> None:
+        super().__init__()
+        self.inner = inner
 
 
 def test_a_hole_in_a_history_is_a_step_that_taps_count() -> None:

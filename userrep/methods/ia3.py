@@ -14,6 +14,8 @@ from userrep.models.sublayer import Sublayer
 class Scaled(Sublayer):
     """A sublayer whose channels are scaled alike at every step: `inner(x) * scale`, D parameters, 1 at the start."""
 
+    packs = True
+
     def __init__(self, inner: Sublayer, scale: nn.Parameter) -> None:
         super().__init__()
         self.inner, self.scale = inner, scale

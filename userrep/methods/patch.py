@@ -38,6 +38,8 @@ class Patch(nn.Module):
 class Serial(Sublayer):
     """A sublayer with a patch behind it: `patch(inner(x))`."""
 
+    packs = True
+
     def __init__(self, inner: Sublayer, patch: Patch) -> None:
         super().__init__()
         self.inner, self.patch = inner, patch
@@ -48,6 +50,8 @@ class Serial(Sublayer):
 
 class Parallel(Sublayer):
     """A sublayer with a patch beside it: `inner(x) + patch(x)`."""
+
+    packs = True
 
     def __init__(self, inner: Sublayer, patch: Patch) -> None:
         super().__init__()

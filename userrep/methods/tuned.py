@@ -62,6 +62,8 @@ class LowRanks(Tuned):
 class Patched(Sublayer):
     """A sublayer with a patch behind it that is passed by where `side.on` is false."""
 
+    packs = True
+
     def __init__(self, inner: Sublayer, patch: Patch, side: "Side") -> None:
         super().__init__()
         self.patched, self.side = Serial(inner, patch), side

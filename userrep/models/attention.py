@@ -20,6 +20,8 @@ class SelfAttention(Sublayer):
     `dropout` is on the attention weights; on a CPU it costs the fast kernel.
     """
 
+    packs = True
+
     def __init__(
         self, width: int, heads: int, causal: bool, bias: bool = True, rotary: bool = False, dropout: float = 0.0
     ) -> None:

@@ -24,18 +24,16 @@ class Block(Sublayer):
     branch  the whole residual branch
     norm    the norms, in order, for methods that train them
     A role with no meaning on a block is left out, and surgery refuses it with the reason in `gaps`.
-
-    A block that takes packed rows too names the `shifts` of its taps, in steps back, 0 where each step is read by
-    itself; whoever mixes steps in another way unpacks them for it. None: it takes padded steps only.
     """
 
     roles: ClassVar[dict[str, tuple[str, ...]]] = {}
     gaps: ClassVar[dict[str, str]] = {}
-    shifts: tuple[int, ...] | None = None
 
 
 class Final(Sublayer):
     """The last norm over channels, of the `kind` that the blocks have, or nothing."""
+
+    packs = True
 
     def __init__(
         self, width: int, norm: bool, eps: float = 1e-8, kind: Callable[..., nn.Module] = nn.LayerNorm
@@ -142,7 +140,7 @@ class Encoder(nn.Module, Component):
         return states if self.positions is None else self.positions(states, keep)
 
     def _run(self, states: Tensor, keep: Tensor, route: Tensor | None) -> Tensor:
-        packing = packed(self.blocks, states, keep)
+        packing = packed((*self.blocks, self.final), states, keep)
         if packing is None:
             return self.final(self.loop(self.blocks, states, keep, route), keep)
         rows, real = packing.pack(states), packing.keep(keep)

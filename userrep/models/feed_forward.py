@@ -11,6 +11,8 @@ from userrep.models.sublayer import Sublayer
 class FeedForward(Sublayer):
     """`contract(dropout(activation(expand(x))))`, both with bias."""
 
+    packs = True
+
     def __init__(self, width: int, hidden: int, activation: nn.Module, dropout: float = 0.0) -> None:
         super().__init__()
         self.expand = linear(width, hidden)
@@ -24,6 +26,8 @@ class FeedForward(Sublayer):
 
 class SwiGlu(Sublayer):
     """`contract(silu(gate) * value)`, gate and value from one product and no bias (Shazeer, 2020)."""
+
+    packs = True
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()

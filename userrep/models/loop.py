@@ -21,7 +21,7 @@ class Loop(nn.Module):
         return None
 
     def forward(self, blocks: Iterable[nn.Module], states: Tensor, keep: Tensor, route: Tensor | None) -> Tensor:
-        """Map states `(B, S, D)` of steps and tokens, or packed rows of these, to states of the same shape."""
+        """Map states `(B, S, D)` of steps and tokens, or packed rows of these (packing.py), to states of that shape."""
         for block in blocks:
             states = block(states, keep)
         return states

@@ -22,6 +22,8 @@ class DilatedConv(Sublayer):
     Of packed rows, the taps that would read padding are left out.
     """
 
+    packs = True
+
     def __init__(self, width: int, kernel_size: int, rate: int, causal: bool = True) -> None:
         super().__init__()
         self.rate = rate
@@ -52,11 +54,11 @@ class DilatedConv(Sublayer):
 class ConvUnit(Sublayer):
     """Convolution, norm over channels, ReLU; padding is silenced after it, since biases leak into it."""
 
+    packs = True
+
     def __init__(self, width: int, kernel_size: int, rate: int, causal: bool) -> None:
         super().__init__()
-        op = DilatedConv(width, kernel_size, rate, causal)
-        self.shifts = op.shifts
-        self.op: Sublayer = op
+        self.op: Sublayer = DilatedConv(width, kernel_size, rate, causal)
         self.norm = nn.LayerNorm(width, eps=1e-8)
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
@@ -83,12 +85,12 @@ ORDERS: dict[str, type[ConvUnit]] = {"post": ConvUnit, "pre": PreActivated, "nor
 class ConvBranch(Sublayer):
     """Two units, the second at twice the rate of the first."""
 
+    packs = True
+
     def __init__(self, width: int, kernel_size: int, rate: int, causal: bool, order: str) -> None:
         super().__init__()
-        first, second = (ORDERS[order](width, kernel_size, times * rate, causal) for times in (1, 2))
-        self.shifts = first.shifts + second.shifts
-        self.first: Sublayer = first
-        self.second: Sublayer = second
+        self.first: Sublayer = ORDERS[order](width, kernel_size, rate, causal)
+        self.second: Sublayer = ORDERS[order](width, kernel_size, 2 * rate, causal)
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:
         return self.second(self.first(states, keep), keep)
@@ -103,14 +105,13 @@ class NextItBlock(Block):
         "branch": ("branch",),
         "norm": ("branch.first.norm", "branch.second.norm"),
     }
+    packs = True
 
     def __init__(
         self, width: int, kernel_size: int, rate: int, dropout: float, causal: bool = True, order: str = "post"
     ) -> None:
         super().__init__()
-        branch = ConvBranch(width, kernel_size, rate, causal, order)
-        self.shifts = branch.shifts
-        self.branch: Sublayer = branch
+        self.branch: Sublayer = ConvBranch(width, kernel_size, rate, causal, order)
         self.dropout = Dropout(dropout)
 
     def forward(self, states: Tensor, keep: Tensor) -> Tensor:

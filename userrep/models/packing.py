@@ -1,9 +1,11 @@
-"""Packing: a batch of histories without its padding, one row an event, for blocks that know where events lie."""
+"""Packing: a batch of histories without its padding, one row an event, for sublayers that know where events lie."""
 
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from userrep.models.sublayer import Sublayer
 
 SAVED = {True: 0.15, False: 0.3}  # with gradients, without: the share of tap rows that must be saved
 MARK = "packing"  # where the `keep` of rows has their packing
@@ -74,12 +76,12 @@ def select(users: Tensor, keep: Tensor) -> tuple[int, Tensor, Tensor]:
     return 1, rows, own.keep(keep)
 
 
-def packed(blocks: Iterable[nn.Module], states: Tensor, keep: Tensor) -> Packing | None:
-    """Return the packing of `states (B, T, D)` where all blocks take packed rows and run faster on them, else None.
+def packed(parts: Iterable[Sublayer], states: Tensor, keep: Tensor) -> Packing | None:
+    """Return the packing of `states (B, T, D)` where all parts take packed rows and run faster on them, else None.
 
-    A tap that reads s steps back has max(0, L - s) rows of a history with L events, where padded states have T; what a
-    block does to each step by itself counts as a tap with s = 0. The share of tap rows that is saved decides: measured
-    on one core of an EPYC (AVX2), torch 2.13, packed steps are faster from 0.15 on in training, 0.3 in reading
+    A tap that reads s steps back has max(0, L - s) rows of a history with L events, where padded states have T; layers
+    that read each step by itself count as a tap with s = 0. The share of tap rows that is saved decides: measured on
+    one core of an EPYC (AVX2), torch 2.13, packed rows are faster from 0.15 on in training, 0.3 in reading
     (docs/performance.md has the table). Where no history is shorter than another, no row is sought, and convolutions
     train faster whatever the share. Other devices and types were not measured, and what is traced or compiled keeps
     the operations that compilers know.
@@ -88,11 +90,11 @@ def packed(blocks: Iterable[nn.Module], states: Tensor, keep: Tensor) -> Packing
         return None
     if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return None
-    shifts = _shifts(blocks)
+    shifts = _shifts(parts)
     real = keep.squeeze(-1).gt(0)
     lengths = real.sum(dim=1)
     if not shifts or not lengths.any() or (real[:, :-1] > real[:, 1:]).any():
-        return None  # no taps, no events, or a hole, which is a step that a tap counts
+        return None  # a part that cannot, no events, or a hole, which is a step that a tap counts
     taps = torch.tensor(shifts, device=lengths.device).abs()
     rows = int((lengths.unsqueeze(1) - taps).clamp_min(0).sum())
     training = torch.is_grad_enabled()
@@ -100,15 +102,16 @@ def packed(blocks: Iterable[nn.Module], states: Tensor, keep: Tensor) -> Packing
     return Packing(lengths, real.shape[1]) if pays else None
 
 
-def _shifts(blocks: Iterable[nn.Module]) -> list[int]:
-    """Return how far back the taps of all blocks read, or [] where one knows padded steps only, or is compiled."""
+def _shifts(parts: Iterable[Sublayer]) -> list[int]:
+    """Return how far back the taps of all parts read, 0 where there are none; [] where a part takes no packed rows."""
     shifts: list[int] = []
-    for block in blocks:
-        own = getattr(block, "shifts", None)
-        if own is None or block._compiled_call_impl is not None:
+    for part in parts:
+        inside = [module for module in part.modules() if isinstance(module, Sublayer)]
+        if part._compiled_call_impl is not None or not all(module.packs for module in inside):
             return []
-        shifts += own
-    return shifts
+        for module in inside:
+            shifts += getattr(module, "shifts", ())
+    return shifts or [0]
 
 
 def _level(lengths: Tensor) -> bool:

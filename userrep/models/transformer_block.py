@@ -12,6 +12,8 @@ from userrep.models.sublayer import Sublayer
 class PreNormBranch(Sublayer):
     """`dropout(op(norm(x)))`."""
 
+    packs = True
+
     def __init__(self, norm: nn.Module, op: Sublayer, dropout: float) -> None:
         super().__init__()
         self.norm, self.op, self.dropout = norm, op, Dropout(dropout)
@@ -33,7 +35,7 @@ class PreNormBlock(Block):
         "branch": ("attention", "feed_forward"),
         "norm": ("attention.norm", "feed_forward.norm"),
     }
-    shifts = (0,)
+    packs = True
 
     def __init__(self, attention: Sublayer, feed_forward: Sublayer, norm: nn.Module, other: nn.Module, dropout: float):
         super().__init__()
@@ -47,6 +49,8 @@ class PreNormBlock(Block):
 
 class PlainBranch(Sublayer):
     """`dropout(op(x))`."""
+
+    packs = True
 
     def __init__(self, op: Sublayer, dropout: float) -> None:
         super().__init__()
@@ -65,7 +69,7 @@ class PostNormBlock(Block):
         "norm": ("attention_norm", "feed_forward_norm"),
     }
     gaps: ClassVar[dict[str, str]] = {"unit": "the residual sum stands between op and norm"}
-    shifts = (0,)
+    packs = True
 
     def __init__(self, attention: Sublayer, feed_forward: Sublayer, norm: nn.Module, other: nn.Module, dropout: float):
         super().__init__()
