@@ -94,9 +94,10 @@ class RowOptimizer(Eager):
 class LazyAdam(RowOptimizer):
     """Adam that moves a row only when it was read.
 
-    Both averages decay for the steps that a row missed, so that they are those of Adam when the row is read; what is
-    left out are the moves that Adam makes in between, by momentum alone. Where every row is read at every step this is
-    Adam (Kingma and Ba, ICLR 2015).
+    Both averages decay for the steps that a row missed, so that they are those of Adam when the row is read. Adam goes
+    on moving a row by momentum until it is read again, ten times as far in all where that is rare; here it makes these
+    moves at once, as if the row missed as many steps again as it did before: `(1 - b ** n) / (1 - b)` for n steps from
+    reading to reading. Where every row is read at every step this is Adam (Kingma and Ba, ICLR 2015).
     """
 
     name: ClassVar[str] = "lazy"
@@ -113,7 +114,8 @@ class LazyAdam(RowOptimizer):
         state["square"].index_copy_(0, rows, square)
         steps = state["step"]
         scale = square.div_(1 - self.second**steps).sqrt_().add_(self.tiny)
-        return mean.mul_(lr / (1 - self.first**steps)).div_(scale)
+        until = (1 - self.first**passed).div_(1 - self.first)  # moves until the next reading, in present ones
+        return mean.mul_(lr / (1 - self.first**steps)).mul_(until).div_(scale)
 
 
 class RowAdagrad(RowOptimizer):
