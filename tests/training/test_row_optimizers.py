@@ -73,7 +73,7 @@ def test_lazy_adam_keeps_the_averages_of_adam_and_moves_only_what_was_read() -> 
         read = gradient.abs().sum(dim=1, keepdim=True) > 0
         mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
         moves = 0.01 * (mean / (1 - 0.9**step)) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
-        until = sum(0.9**later * (later < step - last) for later in range(step))  # of the steps missed before
+        until = sum(0.9**later * (later < step - last).double() for later in range(step))  # of the steps missed before
         values -= torch.where(read, moves * until, 0.0)
         last = torch.where(read, float(step), last)
         torch.testing.assert_close(ours.detach(), values, rtol=1e-10, atol=1e-12)
