@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, prepared_data_dir: Path) -> P
         typed("prune", "base", "--method", "conure", "trainer.epochs=1", "--run", "one/1", *data)
         typed(*WORDS, TASKS, "--run", "one", *data)
         common = ("transfer", "--from", "base", TASKS, ONE_CUT, *data)
-        loud = ("trainer.epochs=2", "trainer.lr=0.05")
+        loud = ("trainer.epochs=3", "trainer.lr=0.1")
         typed(*common, "--method", "full", *loud, "chain=previous", "--run", "open")
         typed(*common, "--method", "scratch", "trainer.epochs=1", "--run", "single")
     return folder

@@ -12,7 +12,7 @@ from userrep.planning.ledger import Stage
 from userrep.planning.machine import resident
 from userrep.planning.memory import extended
 from userrep.planning.probe import Epoch, cases_of_judges
-from userrep.planning.rehearsal import Counted, Ready, count_evaluation, count_step
+from userrep.planning.rehearsal import Counted, Ready, count_evaluation, count_step, last_of
 from userrep.planning.span import Span
 from userrep.training.job import Job
 from userrep.training.trainer import Trainer
@@ -45,18 +45,19 @@ def count(ready: Ready, look: Epoch, there: int | None) -> StepCount:
     users = -(-len(look.largest.rows) // pieces(ready.job.trainer))
     steps = max(1, look.largest.items.numel() // len(look.largest.rows))
     part = min(users, max(2, users // PART, -(-LEAST // steps)))
-    first = count_step(ready, look.largest, part)
+    piece = last_of(look.largest, users)
+    first = count_step(ready, piece, part)
     if part == users:
         return StepCount(first, first, True)
     began = time.process_time()
-    second = count_step(ready, look.largest, min(users, 2 * part))
+    second = count_step(ready, piece, min(users, 2 * part))
     taken = time.process_time() - began  # of the second: the first also loads what is used first
     long = taken * users / second.users > PATIENCE
     guess = extended(first, second, users)
     if long or (there is not None and guess.peak > there - resident()):
         return StepCount(second, guess, False)
-    half = count_step(ready, look.largest, max(part, users // 2))
-    return StepCount(half, count_step(ready, look.largest, users), True)
+    half = count_step(ready, piece, max(part, users // 2))
+    return StepCount(half, count_step(ready, piece, users), True)
 
 
 def pieces(trainer: Trainer) -> int:

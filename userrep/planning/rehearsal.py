@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from userrep.methods.method import Phase
@@ -93,11 +94,11 @@ class Counted:
 
 
 def count_step(ready: Ready, batch: Batch, users: int) -> Counted:
-    """Do two steps on the last `users` examples of a batch and count the second, of an optimiser that is warm.
+    """Do two steps on `users` examples of a batch and count the second, of an optimiser that is warm.
 
     Where batches are made of parts, a part is counted that follows another, whose gradient is there already.
     """
-    job, own = ready.job, part_of(batch, users).to(ready.job.device)
+    job, own = ready.job, spread(batch, users).to(ready.job.device)
     optimizer = make_optimizer(
         job.encoder, job.objective, job.trainer, job.encoder.vocab_size, ready.phase.slower, ready.rows
     )
@@ -134,9 +135,18 @@ def count_step(ready: Ready, batch: Batch, users: int) -> Counted:
     return Counted(users, int(own.items.numel()), dict(ledger.stages))
 
 
-def part_of(batch: Batch, users: int) -> Batch:
+def last_of(batch: Batch, users: int) -> Batch:
     """Return the last examples of a batch, as long as they are in it: the longest, where a feed sorts by length."""
-    kept: dict[str, Any] = {name: one[-users:] for name, one in vars(batch).items() if isinstance(one, Tensor)}
+    return _taken(batch, slice(len(batch.rows) - users, None))
+
+
+def spread(batch: Batch, users: int) -> Batch:
+    """Return examples from all over a batch, the last among them, so that a part is as long and short as the whole."""
+    return _taken(batch, torch.linspace(len(batch.rows) - 1, 0, users).round().long().flip(0))
+
+
+def _taken(batch: Batch, which: slice | Tensor) -> Batch:
+    kept: dict[str, Any] = {name: one[which] for name, one in vars(batch).items() if isinstance(one, Tensor)}
     return replace(batch, **kept)
 
 
