@@ -17,7 +17,7 @@ from userrep.models.grec import GRec
 from userrep.models.gru4rec import Gru4Rec
 from userrep.models.nextitnet import DilatedConv, NextItNet
 from userrep.models.packed_conv import convolve
-from userrep.models.packing import Packing, packed, packing_of, select
+from userrep.models.packing import Packing, packed, packing_of, padded, select
 from userrep.models.sasrec import SasRec
 from userrep.models.sublayer import Sublayer
 from userrep.models.transformer import Transformer
@@ -251,6 +251,12 @@ def test_autocast_other_types_compiled_blocks_and_tracing_take_the_2d_convolutio
     assert any("conv2d" in str(node.target) for node in exported.graph.nodes)
     encoder.blocks[1].compile(backend="eager")
     assert packed(encoder.blocks, stem, keep) is None
+
+
+def test_what_is_counted_for_another_device_stays_padded() -> None:
+    with padded():
+        assert not of((4, 2, 0), [2, 9], 9)
+    assert of((4, 2, 0), [2, 9], 9)
 
 
 def test_function_transforms_go_through() -> None:

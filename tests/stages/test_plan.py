@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from userrep.models.packing import packed
+
 SMALL = ("dataset=synthetic", "model.width=8", "model.dilations=[1]", "trainer.batch_size=64", "trainer.epochs=2")
 
 
@@ -54,6 +56,18 @@ def test_a_plan_for_a_gpu_is_an_estimate_with_its_source(ask: Any) -> None:
     assert answer["assumptions"]
     assert answer["memory"]["there"] == 80e9
     assert answer["phases"][0]["probed"] == 0
+
+
+def test_padding_is_counted_where_it_is_computed(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr("userrep.models.encoder.packed", lambda *given: made.append(packed(*given)) or made[-1])
+    found = {}
+    for words in ((), ("--gpu", "A100")):
+        made.clear()
+        ask("plan", "pretrain", *SMALL, *words)
+        found[words] = [one is not None for one in made]
+    assert any(found[()])
+    assert not any(found["--gpu", "A100"])
 
 
 def test_weights_that_are_too_much_for_this_machine_are_not_made(ask: Any) -> None:

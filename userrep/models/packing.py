@@ -1,6 +1,8 @@
 """Packing: a batch of histories without its padding, one row an event, for sublayers that know where events lie."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from userrep.models.sublayer import Sublayer
 
 SAVED = {True: 0.15, False: 0.3}  # with gradients, without: the share of tap rows that must be saved
 MARK = "packing"  # where the `keep` of rows has their packing
+_allowed: ContextVar[bool] = ContextVar("allowed", default=True)
 
 
 class Packing:
@@ -76,6 +79,16 @@ def select(users: Tensor, keep: Tensor) -> tuple[int, Tensor, Tensor]:
     return 1, rows, own.keep(keep)
 
 
+@contextmanager
+def padded() -> Iterator[None]:
+    """Keep all histories padded inside the block: what is counted there is what another device would compute."""
+    token = _allowed.set(False)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
 def packed(parts: Iterable[Sublayer], states: Tensor, keep: Tensor) -> Packing | None:
     """Return the packing of `states (B, T, D)` where all parts take packed rows and run faster on them, else None.
 
@@ -88,7 +101,7 @@ def packed(parts: Iterable[Sublayer], states: Tensor, keep: Tensor) -> Packing |
     """
     if states.device.type != "cpu" or states.dtype not in (torch.float32, torch.float64):
         return None
-    if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+    if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling() or not _allowed.get():
         return None
     shifts = _shifts(parts)
     real = keep.squeeze(-1).gt(0)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 
 from userrep import console
 from userrep.errors import UsageError, UserRepError, suggest
+from userrep.models.packing import padded
 from userrep.planning.advice import Suggestion, is_worth, to_fit, worth_trying
 from userrep.planning.forecast import Forecast, Start, bare, forecast
 from userrep.planning.gpus import Gpu, named
@@ -47,7 +49,8 @@ def run(request: Request) -> dict[str, Any]:
     if verb not in COMMANDS:
         raise UsageError(f"there is no plan of {verb!r}", suggest(verb, COMMANDS))
     gpu = named(request.extra["gpu"]) if request.extra["gpu"] else None
-    plan = _plan(verb, replace(request, device="cpu") if gpu else request, gpu)
+    with padded() if gpu else nullcontext():
+        plan = _plan(verb, replace(request, device="cpu") if gpu else request, gpu)
     show(plan)
     return as_answer(plan)
 
