@@ -163,6 +163,8 @@ def test_every_block_declares_each_role_or_says_why_not(model: str) -> None:
 class Watched(Sublayer):
     """A sublayer that counts its calls and can change what comes out."""
 
+    packs = True
+
     def __init__(self, inner: Sublayer) -> None:
         super().__init__()
         self.inner, self.calls, self.shift = inner, 0, 0.0
