@@ -23,8 +23,9 @@ install: $(READY) ## create .venv and install userrep with the tested versions
 demo: $(READY) ## real data, a pre-trained encoder, four ways to transfer it, one table
 	PATH="$(BIN):$$PATH" bash examples/demo.sh
 
-test: lint type ## lint, types and the quick tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+test: lint ## lint, types and the quick tests
+	$(BIN)/python -m compileall -q userrep # once, and not in each process that a test starts
+	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal; tests=$$?; wait $$types && exit $$tests
 
 test-slow: $(READY) ## every test, the slow ones and those that download included
 	$(BIN)/python -m pytest -n $(WORKERS) -m "" --timeout 1800
