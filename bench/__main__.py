@@ -108,13 +108,14 @@ def _cases(data: Data) -> Iterator[Case]:
 
 
 def _measure(case: Case, data: Data, quick: bool, seconds: float) -> dict[str, Any]:
-    """Take turns in this process, then measure peaks in others."""
+    """Measure peaks in other processes, then take turns in this one, which may keep the memory that it gets."""
+    peaks = _peaks(case, data, quick)
     plain = case.plain() if case.plain else None
     if case.once and plain is not None:
         turns = take_one_turn(case.ours(), plain)
     else:
         turns = take_turns(case.ours(), plain, seconds, case.tolerance)
-    result = {
+    return {
         "group": case.group,
         "items": case.items,
         "detail": case.detail,
@@ -126,13 +127,16 @@ def _measure(case: Case, data: Data, quick: bool, seconds: float) -> dict[str, A
         "turns": len(turns.ours),
         "same_result": case.tolerance is not None and case.plain is not None,
         "plain_left_out": case.refusal or None,
+        **peaks,
     }
+
+
+def _peaks(case: Case, data: Data, quick: bool) -> dict[str, float]:
     alone = case.plain is None
-    if case.memory and data.size.memory and (alone or not quick) and can_measure_memory():
-        for side in SIDES:
-            if getattr(case, side) is not None:
-                result[f"{side}_peak_mib"] = _peak_elsewhere(case, side, data, quick)
-    return result
+    if not (case.memory and data.size.memory and (alone or not quick) and can_measure_memory()):
+        return {}
+    sides = [side for side in SIDES if getattr(case, side) is not None]
+    return {f"{side}_peak_mib": _peak_elsewhere(case, side, data, quick) for side in sides}
 
 
 def _peak_elsewhere(case: Case, side: str, data: Data, quick: bool) -> float:
