@@ -67,9 +67,9 @@ def _read_and_reached(shift: int, packing: Packing) -> tuple[Tensor | slice, Ten
 
 
 def _take(rows: Tensor, which: Tensor | slice) -> Tensor:
-    return (
-        rows[which] if isinstance(which, slice) else rows.index_select(0, which)
-    )  # three times as fast as rows[which]
+    if isinstance(which, slice):
+        return rows[which]
+    return rows.index_select(0, which)  # three times as fast as rows[which]
 
 
 def _taps(weight: Tensor) -> tuple[Tensor, ...]:

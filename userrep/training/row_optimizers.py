@@ -1,7 +1,7 @@
 """Optimisers of tables whose gradient names the rows that a step read: what was not read is not touched.
 
 A dense Adam moves and decays every row at every step. At a million rows of 128 numbers that is three quarters of a
-second of memory traffic a step; these take milliseconds, and their price is said in docs/performance.md.
+second of memory traffic a step; these take milliseconds, and docs/results.md has what they cost in quality.
 """
 
 from abc import abstractmethod
