@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from shared_files import shared
 
@@ -63,7 +64,8 @@ def test_the_large_movielens_are_read_with_titles(tmp_path: Path, name: str, ver
         packed.writestr(f"{version}/movies.csv", 'movieId,title,genres\n2,"Jumanji, again (1995)",Comedy\n7,X,Y\n')
     get(name, tmp_path / "data", archive)
     found = build(node(name)).events(tmp_path / "data" / "raw" / name)
-    assert found.frame.collect().select("user", "item", "time", "rating").rows() == [
+    ids = pl.col("user", "item").cast(pl.String)
+    assert found.frame.collect().select(ids, "time", "rating").rows() == [
         ("1", "2", 1147880044, 3.5), ("1", "7", 9, 4.0),
     ]  # fmt: skip
     assert dict(found.item_text.rows())["2"] == "Jumanji, again (1995)"

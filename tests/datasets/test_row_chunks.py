@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -69,6 +70,52 @@ def test_the_plain_reader_agrees_with_the_careful_one(tmp_path: Path, rows: list
             except DataError as error:
                 told.append((error.message, error.hint))
     assert told[0] == told[1]
+
+
+WRITTEN = ["7", "0", "12", "", "-3", "007", "+7", "-0", " 7", "7 ", "7.0", "1e3", "9" * 19, "9" * 20, "x", "ü", "1_0"]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.lists(st.sampled_from(WRITTEN), min_size=3, max_size=3), min_size=1, max_size=6),
+    st.sampled_from([["a"], ["a", "c"], ["a", "b", "c"]]),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+)
+def test_numbers_are_those_whose_text_is_in_the_file(
+    tmp_path: Path, rows: list[list[str]], numbers: list[str], end: str, ended: bool
+) -> None:
+    path = write(tmp_path / "t.csv", rows, end)
+    if not ended:
+        path.write_bytes(path.read_bytes().removesuffix(end.encode()))
+    texts = pl.col("a", "b", "c").cast(pl.String)
+    told = []
+    for asked in ((), numbers):
+        try:
+            chunks = list(row_chunks(path, ["a", "b", "c"], 40, numbers=asked))
+        except DataError as error:
+            told.append((error.message, error.hint))
+        else:
+            frame, faults = joined([replace(chunk, rows=chunk.rows.with_columns(texts)) for chunk in chunks])
+            told.append((frame.rows(), faults))
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "kinds"),
+    [
+        ([["7", "x", "12"], ["0", "", "-3"]], (pl.Int64, pl.Int64)),
+        ([["7", "x", "y"], ["0", "", "z"]], (pl.Int64, pl.String)),
+        ([["7", "x", "12"], ["07", "", "3"]], (pl.String, pl.String)),
+        ([["7", "x", "1"], ["", "x", "1"]], (pl.Int64, pl.Int64)),
+    ],
+)
+def test_numbers_are_read_as_such_where_no_text_is_lost(
+    tmp_path: Path, rows: list[list[str]], kinds: tuple[pl.DataType, pl.DataType]
+) -> None:
+    path = write(tmp_path / "t.csv", rows)
+    (chunk,) = row_chunks(path, NAMES, 1000, numbers=NAMES)
+    assert (chunk.rows.schema["a"], chunk.rows.schema["c"]) == kinds
 
 
 def test_plain_rows_are_not_looked_at_line_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

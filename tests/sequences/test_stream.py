@@ -15,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from userrep.datasets import table as table_file
+from userrep.datasets.rows import row_chunks
 from userrep.datasets.table import Table
 from userrep.errors import DataError
 from userrep.sequences import scatter, share, stream
@@ -98,6 +100,21 @@ def test_the_folder_is_that_of_the_way_in_memory(tmp_path: Path, text: bool, opt
     assert_equal(one, other)
     if "min_item_events" in options:
         assert Prepared(one).meta["dropped"]["events"] > 0, "the filters have something to do"
+
+
+@pytest.mark.parametrize("odd", ["", "007", "-7"])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_ids_read_as_numbers_and_as_texts_give_the_same_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, odd: str
+) -> None:
+    rows = drawn(2, text=False)
+    if odd:  # most blocks are numbers alone, some are not, and users and items are in both
+        rows = [(odd, *row[1:]) if place == 250 else (str(row[0]), *row[1:]) for place, row in enumerate(rows)]
+    write_events(tmp_path, rows, kind=kind)
+    one, other = both_ways(tmp_path)
+    assert_equal(one, other)
+    monkeypatch.setattr(table_file, "row_chunks", lambda *given, numbers, **how: row_chunks(*given, **how))
+    assert contents(prepare(table(tmp_path), NODE, tmp_path / "raw", tmp_path / "texts").path) == contents(one)
 
 
 @pytest.mark.parametrize("kind", ["csv.gz", "parquet"])

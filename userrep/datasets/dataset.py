@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Events:
     """What a reader returns: who met which item when, and what is known of users and items.
 
-    frame: columns user str, item str, time int64|null (seconds), rating float|null, domain str, row int
-        (the order in the raw file).
+    frame: columns user and item (str, or int64 that stands for the text it is written as), time int64|null (seconds),
+        rating float|null, domain str, row int (the order in the raw file).
     users: column user and one str|null column a label; users without labels may be absent.
     item_text: columns item, text; empty where a source has no titles.
     """
@@ -105,8 +105,8 @@ class Dataset(Component):
 class Part:
     """Some events of a file, in the order of the file.
 
-    frame: columns user, item, domain str, time int64|null, rating float32|null, and fine int32: what a time is finer
-        than its second (microseconds), which orders events and is not kept.
+    frame: columns user, item as in Events, domain str, time int64|null, rating float32|null, and fine int32: what a
+        time is finer than its second (microseconds), which orders events and is not kept.
     domains: the names of domains as they are in the file, and as they are here, in order of appearance.
     tally: the rows of this part that are good and broken.
     end, last: where the next part begins, and whether there is none.

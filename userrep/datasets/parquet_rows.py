@@ -1,6 +1,6 @@
-"""Rows of a parquet file, as text."""
+"""Rows of a parquet file, as text, or as whole numbers where these are asked for."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +9,7 @@ from userrep.datasets.faults import Faults, refuse_absent
 from userrep.errors import DataError
 
 PARQUET = b"PAR1"
+NARROW = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)  # that Int64 holds
 AGAIN = "it may be half a download: get it again"
 
 
@@ -44,8 +45,13 @@ def read_parquet(path: Path, names: Sequence[str], most: int | None = None) -> t
     return _texts(frame, names, whole, 0), Faults(path, "row")
 
 
-def parquet_chunks(path: Path, names: Sequence[str], rows: int, begin: int) -> Iterator[tuple[pl.DataFrame, int, bool]]:
-    """Read what `read_parquet` does, so many rows at a time, from row `begin` on; also the end, and if it is all."""
+def parquet_chunks(
+    path: Path, names: Sequence[str], rows: int, begin: int, numbers: Collection[str] = ()
+) -> Iterator[tuple[pl.DataFrame, int, bool]]:
+    """Read what `read_parquet` does, so many rows at a time, from row `begin` on; also the end, and if it is all.
+
+    Those of `numbers` that hold whole numbers stay what they are, as Int64.
+    """
     schema = _check(path, names)
     try:
         table = pl.scan_parquet(path).select(names)
@@ -53,7 +59,7 @@ def parquet_chunks(path: Path, names: Sequence[str], rows: int, begin: int) -> I
         whole = table.select(_are_whole({name: schema[name] for name in names})).collect().row(0, named=True)
         for start in range(begin, total, rows):
             frame = table.slice(start, rows).collect()
-            yield _texts(frame, names, whole, start), start + len(frame), start + len(frame) == total
+            yield _texts(frame, names, whole, start, numbers), start + len(frame), start + len(frame) == total
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"cannot read {path}: {_first_line(error)}", AGAIN) from error
 
@@ -78,9 +84,15 @@ def _check(path: Path, names: Sequence[str]) -> dict[str, pl.DataType]:
     return schema
 
 
-def _texts(frame: pl.DataFrame, names: Sequence[str], whole: Mapping[str, bool], start: int) -> pl.DataFrame:
-    texts = [_as_text(frame[name], whole.get(name, False)).replace("", None) for name in names]
-    return pl.DataFrame(texts).with_columns(line=start + 1 + pl.int_range(pl.len()))
+def _texts(
+    frame: pl.DataFrame, names: Sequence[str], whole: Mapping[str, bool], start: int, numbers: Collection[str] = ()
+) -> pl.DataFrame:
+    kept = [name for name in names if name in numbers and frame.schema[name] in NARROW]
+    columns = [
+        frame[name].cast(pl.Int64) if name in kept else _as_text(frame[name], whole.get(name, False)).replace("", None)
+        for name in names
+    ]
+    return pl.DataFrame(columns).with_columns(line=start + 1 + pl.int_range(pl.len()))
 
 
 def _are_whole(schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:

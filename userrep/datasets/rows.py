@@ -5,7 +5,7 @@ noted, and the others are read all the same.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,15 +107,18 @@ def row_chunks(
     quote: str | None = '"',
     header: Sequence[str] = (),
     begin: Place | None = None,
+    numbers: Collection[str] = (),
 ) -> Iterator[Chunk]:
     """Read what `read_rows` does in chunks of about `size` bytes, from `begin` on, the end of an earlier chunk.
+
+    The columns `numbers` may come as whole numbers, Int64, where these are written as the file has them.
 
     Raises:
         DataError: as read_rows, as soon as it shows.
     """
     if is_parquet(path):
         most = max(1, size // BYTES_A_ROW)
-        for frame, at, last in parquet_chunks(path, names, most, begin.at if begin else 0):
+        for frame, at, last in parquet_chunks(path, names, most, begin.at if begin else 0, numbers):
             yield Chunk(frame, Faults(path, "row"), Place(at, at + 1), last)
         return
     layout = _layout(path, separator, quote, header)
@@ -125,7 +128,7 @@ def row_chunks(
         blocks = Blocks(file, size, begin or Place())
         while block := blocks.read():
             faults = Faults(path)
-            rows, held = layout.parse(block, names, faults)
+            rows, held = layout.parse(block, names, faults, numbers)
             used = block.content if held is None else block.until(held)
             blocks.take(used, block.end(used))
             last = block.last and held is None
@@ -145,7 +148,9 @@ class _Layout:
     quote: str | None
     titled: bool  # the first line is a header
 
-    def parse(self, block: Block, names: Sequence[str], faults: Faults) -> tuple[pl.DataFrame, int | None]:
+    def parse(
+        self, block: Block, names: Sequence[str], faults: Faults, numbers: Collection[str]
+    ) -> tuple[pl.DataFrame, int | None]:
         """Read the rows of a block; also return the line of a row that may go on in the next block, None without."""
         first = block.begin.at == 0
         content = block.content.removeprefix(MARK) if first else block.content
@@ -154,7 +159,8 @@ class _Layout:
             return read_objects(self.path, lines, names, faults), None
         if self.quote is None or self.quote.encode() not in content:
             skipped = int(first and self.titled)
-            plain = read_plain(content, self.columns, names, self.separator, block.begin.line, skipped)
+            where = (block.begin.line, skipped)
+            plain = read_plain(content, self.columns, names, self.separator, *where, numbers)
             if plain is not None:
                 return plain, None
         lines = _lines_of(content, block.begin.line, faults)
@@ -195,7 +201,8 @@ def _layout(path: Path, separator: str | None, quote: str | None, header: Sequen
 
 def _present(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     """Turn empty texts into null."""
-    return frame.select("line", *(pl.col(name).replace("", None) for name in names))
+    texts = [pl.col(name).replace("", None) for name in names if frame.schema[name] == pl.String]
+    return frame.select("line", *names).with_columns(texts)
 
 
 def is_jsonl(path: Path) -> bool:

@@ -11,6 +11,7 @@ import polars as pl
 from userrep.datasets.blocks import Place
 from userrep.datasets.dataset import Events, Part, PartwiseDataset, main_first
 from userrep.datasets.faults import Faults, Tally
+from userrep.datasets.ids import alike
 from userrep.datasets.lines import NO_TEXT, NOBODY, find_file
 from userrep.datasets.many_files import event_files, found_files
 from userrep.datasets.rows import BLOCK, SEPARATORS, read_rows, row_chunks
@@ -80,7 +81,7 @@ class Table(PartwiseDataset):
             self.refuse_domains(domains)
             tally.settle(skip=self.skip_bad)
             self.left_out += tally.broken
-        frame = _numbered(pl.concat(frames))
+        frame = _numbered(pl.concat(alike(frames, ("user", "item"))))
         if self.main is not None:
             frame = main_first(frame, self.main)
         typed = frame.select("user", "item", "time", "rating", "domain", "row")
@@ -98,8 +99,9 @@ class Table(PartwiseDataset):
         fields = {"user": self.user, "item": self.item, "time": self.time, "rating": self.rating, "domain": self.domain}
         named = {key: name for key, name in fields.items() if name}
         columns = list(dict.fromkeys(named.values()))
+        numbers = {self.user, self.item, self.time} - {self.domain, self.rating}
         how = {"separator": self.separator, "quote": self.quote, "header": self.columns, "begin": begin}
-        for chunk in row_chunks(path, columns, size, **how):  # type: ignore[arg-type]
+        for chunk in row_chunks(path, columns, size, numbers=numbers, **how):  # type: ignore[arg-type]
             faults = chunk.faults
             frame = chunk.rows.select("line", **{key: pl.col(name) for key, name in named.items()})
             for key in ("user", "item", "time", "domain"):
@@ -120,7 +122,7 @@ class Table(PartwiseDataset):
         return find_file(raw_dir, path) if self.sources else Path(path)
 
     def _with_times(self, frame: pl.DataFrame, faults: Faults) -> pl.DataFrame:
-        """Turn the texts of `time` into whole seconds, and `fine`, the microseconds above them."""
+        """Turn the texts or numbers of `time` into whole seconds, and `fine`, the microseconds above them."""
         if "time" not in frame.columns:
             return frame.with_columns(time=pl.lit(None, pl.Int64), fine=pl.lit(0, pl.Int32))
         frame = frame.with_columns(to_ticks(frame["time"], self.time_unit).alias("ticks"))

@@ -25,8 +25,10 @@ def guess_unit(values: pl.Series) -> str:
 
 
 def to_ticks(values: pl.Series, unit: str) -> pl.Series:
-    """Return texts as whole microseconds since 1970 (Int64), null where one is no time of this unit."""
-    values = values.str.strip_chars()
+    """Return texts or whole numbers as whole microseconds since 1970 (Int64), null where one is no such time."""
+    if values.dtype.is_integer() and unit in PER_SECOND:
+        return _scaled(values, PER_SECOND[unit])
+    values = values.cast(pl.String).str.strip_chars()
     if unit == "text":
         return _moments(values)
     if unit == "days":

@@ -8,7 +8,7 @@ import polars as pl
 from userrep.datasets.dataset import Dataset, Events
 from userrep.errors import DataError
 from userrep.sequences.coding import as_numbers, coded
-from userrep.sequences.ordering import merge_duplicates, ordered, shuffle_ties
+from userrep.sequences.ordering import merge_duplicates, ordered, shuffle_ties, stable_order
 from userrep.sequences.schema import checked_frame, checked_users, refuse_strangers
 from userrep.sequences.vocab import Vocabulary, before_last_two, rank_items
 
@@ -64,22 +64,23 @@ def assemble(events: Events, dataset: Dataset) -> Built:
     user_ids, owners = coded(as_numbers(frame["user"]), by_length=True)
     item_ids, met = coded(as_numbers(frame["item"]), by_length=False)
     user_ids, item_ids = user_ids.cast(pl.String), item_ids.cast(pl.String)
-    given = _coded(frame, owners, met)
+    names = frame["domain"].unique(maintain_order=True).to_list()
+    given = _coded(frame, names, owners, met)
     merged = merge_duplicates(given, dataset.repeats)
     kept = _keep_dense(merged, dataset.min_user_events, dataset.min_item_events)
     refuse_nothing(len(kept), dataset.name)
     placed = shuffle_ties(kept, np.random.default_rng(dataset.ties_seed)) if dataset.ties == "random" else kept
     rows, user_of_event = _dense(placed["user"].to_numpy(), len(user_ids))
     placed = placed.with_columns(user=pl.Series(user_of_event))
-    names = frame["domain"].unique(maintain_order=True).to_list()
     placed = placed.with_columns(order=_places(placed, frame))
-    domains = [_domain(name, placed.filter(domain=code), len(rows), item_ids) for code, name in enumerate(names)]
+    parts = [placed] if len(names) == 1 else [placed.filter(domain=code) for code in range(len(names))]
+    domains = [_domain(name, part, len(rows), item_ids) for name, part in zip(names, parts, strict=True)]
     refuse_strangers(labelled, user_ids, dataset.name)
     users = user_ids[rows].to_frame("user").join(labelled, on="user", how="left", maintain_order="left")
     dropped = Dropped(
         duplicates=len(given) - len(merged),
         users=len(user_ids) - len(rows),
-        items=len(item_ids) - placed["item"].n_unique(),
+        items=len(item_ids) - int(np.count_nonzero(np.bincount(placed["item"].to_numpy()))),
         events=len(merged) - len(kept),
     )
     return Built(users, domains, events.item_text, dropped)
@@ -94,18 +95,17 @@ def refuse_nothing(events: int, name: str) -> None:
         )
 
 
-def _coded(frame: pl.DataFrame, users: np.ndarray, items: np.ndarray) -> pl.DataFrame:
-    """Replace texts by their rank in the sorted lists, then sort by (user, time, row)."""
-    names = frame["domain"].unique(maintain_order=True)
+def _coded(frame: pl.DataFrame, names: list[str], users: np.ndarray, items: np.ndarray) -> pl.DataFrame:
+    """Put in place of ids their ranks and of domains their places in `names`; sort by (user, time, row)."""
+    domain = pl.col("domain").cast(pl.Enum(names)).to_physical() if len(names) > 1 else pl.lit(0)
     codes = frame.select(
         "time",
         "rating",
-        "row",
-        pl.col("domain").cast(pl.Enum(names)).to_physical().cast(pl.Int64),
+        domain=domain.cast(pl.Int64),
         user=pl.Series(users),
         item=pl.Series(items),
     )
-    return ordered(codes if codes["row"].is_sorted() else codes.sort("row"))
+    return ordered(codes if frame["row"].is_sorted() else codes[stable_order(frame["row"].to_numpy())])
 
 
 def _keep_dense(events: pl.DataFrame, min_user: int, min_item: int) -> pl.DataFrame:

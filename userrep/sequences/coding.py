@@ -3,20 +3,23 @@
 import numpy as np
 import polars as pl
 
-LARGEST = 18  # digits of an id that is kept as a number
+from userrep.datasets.ids import LARGEST
+
 LEAST = np.array([0, 0, *(10**digits for digits in range(1, LARGEST))])  # number of so many digits, by these
 SPREAD = 4  # times as many numbers as ids are worth a table with a place for each number
 
 
-def as_numbers(texts: pl.Series) -> pl.Series:
+def as_numbers(ids: pl.Series) -> pl.Series:
     """Return ids as numbers where all are whole, not negative and written without ornament; else as they are."""
-    lengths = texts.str.len_bytes()
-    if texts.is_empty() or not str(texts[0]).isdecimal() or int(lengths.max()) > LARGEST:  # type: ignore
-        return texts
-    numbers = texts.cast(pl.Int64, strict=False)
+    if ids.dtype.is_integer():
+        return ids if ids.is_between(0, 10**LARGEST, closed="left").all() else ids.cast(pl.String)
+    lengths = ids.str.len_bytes()
+    if ids.is_empty() or not str(ids[0]).isdecimal() or int(lengths.max()) > LARGEST:  # type: ignore
+        return ids
+    numbers = ids.cast(pl.Int64, strict=False)
     # A sign or a zero before it makes a number smaller than others of so many characters.
     if numbers.null_count() or (numbers.to_numpy() < LEAST[lengths.to_numpy()]).any():
-        return texts
+        return ids
     return numbers
 
 

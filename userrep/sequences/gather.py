@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from userrep.datasets.ids import alike
 from userrep.sequences.build import Domain
 from userrep.sequences.growing import GrowingArray
 from userrep.sequences.ordering import shuffle_ties
@@ -27,9 +28,7 @@ class Roster:
     def of(cls, shares: list[Share]) -> "Roster":
         """Merge the users of all shares who have events left."""
         tables = [share.users().with_columns(share=pl.lit(code, pl.UInt16)) for code, share in enumerate(shares)]
-        if any(table.schema["user"] == pl.String for table in tables):
-            tables = [table.with_columns(pl.col("user").cast(pl.String)) for table in tables]
-        users = pl.concat(tables).filter(pl.col("events") > 0)
+        users = pl.concat(alike(tables, ["user"])).filter(pl.col("events") > 0)
         del tables
         by = ["user"] if users.schema["user"].is_integer() else [pl.col("user").str.len_bytes(), "user"]
         users = users.sort(*by)

@@ -5,15 +5,43 @@ import polars as pl
 
 
 def ordered(events: pl.DataFrame) -> pl.DataFrame:
-    """Sort events that are in order of row by (user, time, row), on one number where it fits: 3 times quicker."""
-    first, last = events["time"].min(), events["time"].max()
-    if not isinstance(first, int) or not isinstance(last, int):  # no times at all
-        return events.sort("user", maintain_order=True)
-    span = last - first + 2
-    if (len(events) + 1) * span >= 2**63:  # there are no more users than events
-        return events.sort("user", "time", maintain_order=True)
-    place = pl.col("user") * span + (pl.col("time") - first + 1).fill_null(0)
-    return events.with_columns(place=place).sort("place", maintain_order=True).drop("place")
+    """Sort events that are in order of row by (user, time, row); missing times come first."""
+    users, first = events["user"].to_numpy(), events["time"].min()
+    times = events["time"].fill_null(0 if first is None else first - 1).to_numpy()  # type: ignore[operator]
+    later = times[1:] >= times[:-1]
+    if ((users[1:] > users[:-1]) | ((users[1:] == users[:-1]) & later)).all():
+        return events
+    if later.all():
+        return _moved(events, stable_order(users))
+    by_time = stable_order(times)
+    return _moved(events, by_time[stable_order(users[by_time])])
+
+
+def stable_order(values: np.ndarray) -> np.ndarray:
+    """Return the places `(E,)` of whole numbers by value, equal ones by place: a stable argsort, but quicker.
+
+    A value and its place are one number where it fits, and numbers alone are sorted by vector instructions.
+    """
+    if (values[1:] >= values[:-1]).all():
+        return np.arange(len(values))
+    least, bits = int(values.min()), len(values).bit_length()
+    if (int(values.max()) - least + 1) << bits >= 2**63:
+        return np.argsort(values, kind="stable")
+    keys = (values - least) << bits
+    keys |= np.arange(len(values))
+    keys.sort()
+    keys &= (1 << bits) - 1
+    return keys
+
+
+def _moved(events: pl.DataFrame, places: np.ndarray) -> pl.DataFrame:
+    """Put the events at `places` in their order; a column of one value stays as it is."""
+    moving = [name for name in events.columns if not _is_constant(events[name])]
+    return events.with_columns(events.select(moving)[places])
+
+
+def _is_constant(values: pl.Series) -> bool:
+    return values.null_count() == len(values) or (not values.null_count() and values.min() == values.max())
 
 
 def merge_duplicates(events: pl.DataFrame, repeats: str) -> pl.DataFrame:

@@ -11,6 +11,7 @@ import polars as pl
 
 from userrep.datasets.blocks import Place
 from userrep.datasets.dataset import Part, PartwiseDataset
+from userrep.datasets.ids import alike, hashed
 from userrep.errors import DataError
 from userrep.files import read_json
 from userrep.sequences.coding import as_numbers
@@ -98,7 +99,7 @@ def _write(part: Part, target: Path, shares: int, name: str) -> None:
         "last": part.last,
     }
     temporary = empty_folder(target)
-    share = (frame["user"].hash(0) % shares).cast(pl.UInt16).to_numpy()
+    share = (hashed(frame["user"]) % shares).cast(pl.UInt16).to_numpy()
     ordered = _compact(frame)[np.argsort(share, kind="stable")]
     ends = np.cumsum(np.bincount(share, minlength=shares))
     for code, end in enumerate(ends.tolist()):
@@ -133,10 +134,7 @@ def read_share(paths: list[Path], code: int) -> pl.DataFrame:
     frames = [_completed(path, code) for path in paths if (path / share_file(code)).exists()]
     if not frames:
         return pl.DataFrame(schema={"user": pl.String})
-    for name in ("user", "item"):
-        if any(frame.schema[name] == pl.String for frame in frames):
-            frames = [frame.with_columns(pl.col(name).cast(pl.String)) for frame in frames]
-    return pl.concat(frames)
+    return pl.concat(alike(frames, ("user", "item")))
 
 
 def _completed(path: Path, code: int) -> pl.DataFrame:

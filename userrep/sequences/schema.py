@@ -22,13 +22,15 @@ def checked_frame(events: Events, name: str) -> pl.DataFrame:
         DataError: a column is missing, there are no events, an id is empty, or only some events of a domain
         have a time.
     """
-    missing = sorted(COLUMNS.keys() - set(events.frame.collect_schema().names()))
+    given = events.frame.collect_schema()
+    missing = sorted(COLUMNS.keys() - set(given.names()))
     if missing:
         raise DataError(
             f"the events of {name} have no column {missing[0]!r}",
             f"its reader must give {', '.join(COLUMNS)}",
         )
-    frame = events.frame.select(pl.col(column).cast(kind) for column, kind in COLUMNS.items()).collect()
+    numbers = {column: pl.Int64() for column in ("user", "item") if given[column].is_integer()}
+    frame = events.frame.select(pl.col(column).cast(kind) for column, kind in (COLUMNS | numbers).items()).collect()
     if frame.is_empty():
         raise no_events(name)
     _refuse_empty_ids(frame, name)
@@ -71,7 +73,8 @@ def no_events(name: str) -> DataError:
 
 def _refuse_empty_ids(frame: pl.DataFrame, name: str) -> None:
     for column in ("user", "item", "domain"):
-        empty = frame.filter(pl.col(column).is_null() | (pl.col(column) == ""))
+        missing = pl.col(column).is_null()
+        empty = frame.filter(missing | (pl.col(column) == "") if frame.schema[column] == pl.String else missing)
         if not empty.is_empty():
             raise DataError(
                 f"{name}: event {empty['row'][0] + 1} has no {column}",

@@ -26,7 +26,7 @@ from userrep.sequences.share import Share, sort_share
 from userrep.sequences.workers import Here, Workers
 from userrep.sequences.write import fingerprint
 
-WORK = 1  # raised whenever what lies in the folder of work changes its meaning
+WORK = 2  # raised whenever what lies in the folder of work changes its meaning
 
 
 @dataclass(frozen=True)
