@@ -21,8 +21,8 @@ from userrep.models.rows import rows_between
 from userrep.sequences.vocab import RESERVED
 
 ENCODE_TILE = 64  # users that go through an encoder together
-USER_TILE, ITEM_TILE = 256, 1024  # scores counted at a time: 1 MiB, which a processor's cache holds
-PRODUCTS = {"cpu": (64, 1024)}  # the one shape of a score product on a device: few users are padded to no more
+USER_TILE, ITEM_TILE = 512, 2048  # scores counted at a time: 4 MiB, few steps for each
+PRODUCTS = {"cpu": (128, 1024)}  # the one shape of a score product on a device: few users are padded to no more
 ELSEWHERE = (256, 4096)
 REMEDY = "train again with a lower trainer.lr"
 
