@@ -14,12 +14,14 @@ ROWS: Rows = (
     ("peak_mib", "MiB above weights", "log"),
     ("share", "share of the products' limit", "linear"),
 )
+WIDE = 5  # times as much at one size as at another is drawn by its logarithm, where this is asked for
 COLUMNS: Columns = ((("full softmax", "sampled softmax", "ranking"), "items"), (("NextItNet", "SASRec"), "length"))
 
 
 def draw(source: Path, target: Path, rows: Rows = ROWS, columns: Columns = COLUMNS) -> None:
     """Draw the report in `source`: a panel a measure and size, with a line a kind of work; needs matplotlib."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     report = json.loads(source.read_text(encoding="utf-8"))
     figure = Figure(figsize=(9, 8), layout="constrained")
@@ -32,13 +34,17 @@ def draw(source: Path, target: Path, rows: Rows = ROWS, columns: Columns = COLUM
             sizes = sorted({point["size"] for point in report["points"] if point["kind"] in kinds})
             axes.set_xscale("log")
             axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            shown = [p[measure] for p in report["points"] if p["kind"] in kinds and p[measure] is not None]
+            if scale == "log" and max(shown) > WIDE * min(shown):
+                axes.set_yscale("log")
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            else:
+                axes.set_ylim(0, 1 if measure == "share" and max(shown) > 0.1 else 1.1 * max(shown))
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.4g}")
             axes.minorticks_off()
-            axes.set_yscale(scale)
             axes.grid(alpha=0.3)
             axes.set_ylabel(words)
             if measure == "share":
-                if scale == "linear":
-                    axes.set_ylim(0, 1)
                 axes.set_xlabel(across)
             if measure == "seconds":
                 axes.legend(frameon=False)

@@ -25,7 +25,7 @@ SHAPE = (
 ROWS = (
     ("seconds", "seconds", "log"),
     ("peak_mib", "MiB at the peak", "log"),
-    ("share", "share of the limit", "log"),
+    ("share", "share of the limit", "linear"),
 )
 COLUMNS = ((("preparation",), "events"), (("training",), "devices"))
 Point = dict[str, Any]
