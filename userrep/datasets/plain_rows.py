@@ -48,7 +48,7 @@ def _with_numbers(
     sign, a zero before a number, a space, a further field or an empty line would all make that longer, and nothing
     makes it shorter but a field that is missing, which is null in the last column.
     """
-    fields = content[: content.find(b"\n")].split(separator.encode())
+    fields = content[: content.find(b"\n") if b"\n" in content else None].split(separator.encode())
     if len(fields) != len(columns) or len(columns) > 2 * len(names):  # reading all the others would cost more
         return None
     first = zip(fields, columns, strict=True)

@@ -27,7 +27,7 @@ def stable_order(values: np.ndarray) -> np.ndarray:
     least, bits = int(values.min()), len(values).bit_length()
     if (int(values.max()) - least + 1) << bits >= 2**63:
         return np.argsort(values, kind="stable")
-    keys = (values - least) << bits
+    keys = np.subtract(values, least, dtype=np.int64) << bits
     keys |= np.arange(len(values))
     keys.sort()
     keys &= (1 << bits) - 1

@@ -29,7 +29,7 @@ def checked_frame(events: Events, name: str) -> pl.DataFrame:
             f"the events of {name} have no column {missing[0]!r}",
             f"its reader must give {', '.join(COLUMNS)}",
         )
-    numbers = {column: pl.Int64() for column in ("user", "item") if given[column].is_integer()}
+    numbers = {column: pl.Int64() for column in ("user", "item") if given[column] == pl.Int64}
     frame = events.frame.select(pl.col(column).cast(kind) for column, kind in (COLUMNS | numbers).items()).collect()
     if frame.is_empty():
         raise no_events(name)
