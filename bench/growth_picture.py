@@ -35,11 +35,12 @@ def draw(source: Path, target: Path, rows: Rows = ROWS, columns: Columns = COLUM
             axes.set_xscale("log")
             axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
             shown = [p[measure] for p in report["points"] if p["kind"] in kinds and p[measure] is not None]
-            if scale == "log" and max(shown) > WIDE * min(shown):
+            if scale == "log" and max(shown, default=0) > WIDE * min(shown, default=0):
                 axes.set_yscale("log")
                 axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             else:
-                axes.set_ylim(0, 1 if measure == "share" and max(shown) > 0.1 else 1.1 * max(shown))
+                highest = max(shown, default=1)
+                axes.set_ylim(0, 1 if measure == "share" and highest > 0.1 else 1.1 * highest)
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.4g}")
             axes.minorticks_off()
             axes.grid(alpha=0.3)

@@ -233,3 +233,11 @@ def test_broken_rows_are_named_or_left_out_but_not_most_of_a_file(
     faults.add(frame, pl.col("line") > 40, pl.lit("bad"))
     with pytest.raises(DataError, match=r"91 of 100 lines of .* are broken"):
         faults.settle(frame, skip=True)
+
+
+def test_a_separator_of_two_characters_parts_the_header_and_quotes_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.dat"
+    path.write_text('a::b\n1::"x\n2::y"z\n')
+    rows, faults = read_rows(path, ["a", "b"], separator="::")
+    assert rows.select("a", "b").rows() == [("1", '"x'), ("2", 'y"z')]
+    assert faults.lines.is_empty()

@@ -195,6 +195,7 @@ def _layout(path: Path, separator: str | None, quote: str | None, header: Sequen
     if is_jsonl(path):
         return _Layout(path, object_columns(path, lines), None, None, False)
     separator = separator or guess_separator(path, lines["text"][0])
+    quote = quote if len(separator) == 1 else None  # longer ones are not known to readers of quotes
     columns = list(header) or _header(path, lines["text"][0], separator, quote)
     return _Layout(path, columns, separator, quote, not header)
 
@@ -247,7 +248,10 @@ def _split(content: bytes, first: int) -> pl.DataFrame:
 
 def _header(path: Path, first: str, separator: str, quote: str | None) -> list[str]:
     try:
-        names = [name.strip() for name in next(csv.reader([first], **dialect(separator, quote)))]
+        fields = (
+            next(csv.reader([first], **dialect(separator, quote))) if len(separator) == 1 else first.split(separator)
+        )
+        names = [name.strip() for name in fields]
     except csv.Error as error:
         hint = "end lines with a line feed: tr '\\r' '\\n' < FILE > NEW"
         raise DataError(f"the first line of {path} cannot be read: {error}", hint) from error

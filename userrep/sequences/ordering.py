@@ -3,11 +3,14 @@
 import numpy as np
 import polars as pl
 
+LEAST = -(2**63)  # of 64 bits, and no time
+
 
 def ordered(events: pl.DataFrame) -> pl.DataFrame:
     """Sort events that are in order of row by (user, time, row); missing times come first."""
     users, first = events["user"].to_numpy(), events["time"].min()
-    times = events["time"].fill_null(0 if first is None else first - 1).to_numpy()  # type: ignore[operator]
+    before = 0 if first is None else max(int(first) - 1, LEAST)  # type: ignore[arg-type]
+    times = events["time"].fill_null(before).to_numpy()
     later = times[1:] >= times[:-1]
     if ((users[1:] > users[:-1]) | ((users[1:] == users[:-1]) & later)).all():
         return events
@@ -41,7 +44,10 @@ def _moved(events: pl.DataFrame, places: np.ndarray) -> pl.DataFrame:
 
 
 def _is_constant(values: pl.Series) -> bool:
-    return values.null_count() == len(values) or (not values.null_count() and values.min() == values.max())
+    """Say whether all values are known to be one; of floats that is not asked, as NaN is in no minimum."""
+    if values.null_count():
+        return values.null_count() == len(values)
+    return values.dtype.is_integer() and values.min() == values.max()
 
 
 def merge_duplicates(events: pl.DataFrame, repeats: str) -> pl.DataFrame:
