@@ -37,8 +37,9 @@ class Table(PartwiseDataset):
     and an empty field, has no label. items_path is one with the column `item` (or items_key) and a text.
 
     columns names the columns of a file without a header. The separator is a comma, a tab for .tsv files, or what
-    parts the header into most fields, unless given; quote is None where quotes are part of the text. A broken row is
-    an error that names it; with skip_bad, such rows are counted and left out.
+    parts the header into most fields, unless given; quote is None where quotes are part of the text, as they are
+    beside a separator of several characters. A broken row is an error that names it; with skip_bad, such rows are
+    counted and left out.
     """
 
     path: str = ""
