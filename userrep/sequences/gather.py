@@ -10,9 +10,9 @@ import polars as pl
 from userrep.datasets.ids import alike
 from userrep.sequences.build import Domain
 from userrep.sequences.growing import GrowingArray
-from userrep.sequences.ordering import shuffle_ties
+from userrep.sequences.ordering import NO_TIME, shuffle_ties
 from userrep.sequences.pieces import release, user_ranges
-from userrep.sequences.share import NO_TIME, Share
+from userrep.sequences.share import Share
 from userrep.sequences.vocab import Vocabulary, before_last_two, ranked
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 import polars as pl
 
-LEAST = -(2**63)  # of 64 bits, and no time
+NO_TIME = np.iinfo(np.int64).min  # comes first, as missing times do
 
 
 def ordered(events: pl.DataFrame) -> pl.DataFrame:
     """Sort events that are in order of row by (user, time, row); missing times come first."""
     users, first = events["user"].to_numpy(), events["time"].min()
-    before = 0 if first is None else max(int(first) - 1, LEAST)  # type: ignore[arg-type]
+    before = 0 if first is None else max(int(first) - 1, NO_TIME)  # type: ignore[arg-type]
     times = events["time"].fill_null(before).to_numpy()
     later = times[1:] >= times[:-1]
     if ((users[1:] > users[:-1]) | ((users[1:] == users[:-1]) & later)).all():

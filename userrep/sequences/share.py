@@ -11,11 +11,10 @@ import polars as pl
 
 from userrep.files import read_json
 from userrep.sequences.coding import coded
-from userrep.sequences.ordering import merge_duplicates, ordered
+from userrep.sequences.ordering import NO_TIME, merge_duplicates, ordered
 from userrep.sequences.scatter import empty_folder, finish, read_record, read_share
 
 RECORD = "share.json"
-NO_TIME = np.iinfo(np.int64).min  # comes first, as missing times do
 KINDS = {"item": "<i4", "code": "<i4", "domain": "<u2", "time": "<i8", "rating": "<f4"}  # values a file holds
 
 
